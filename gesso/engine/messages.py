@@ -7,7 +7,7 @@ and every request ends in exactly one `Finished` or `Failed`.
 from dataclasses import dataclass
 from typing import Literal
 
-from gesso.prompt.schedule import Stretch
+from gesso.prompt.understanding import Stretch
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,70 @@
+"""A checkpoint's networks, built and filled from its file; nothing is asked of the network or of a hub's cache."""
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from torch import nn
+from transformers import CLIPTextConfig
+from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
+
+from gesso.errors import ServiceUnavailable
+from gesso.sdxl.text import TextEncoders
+from gesso.sdxl.unet import Unet
+from gesso.sdxl.vae import Vae
+from gesso.sdxl.weights import WeightsFile
+
+
+def load_unet(path: str, device: torch.device, dtype: torch.dtype) -> Unet:
+    """The UNet in the file at `path`.
+
+    Raises:
+        ServiceUnavailable: names the file and what is wrong with it.
+    """
+    file = WeightsFile(path)
+    with torch.device("meta"):
+        network = UNet2DConditionModel.from_config(dict(file.architecture.unet))
+    file.fill_unet(network, dtype)
+    known = file.architecture
+    return Unet(_settled(network, device), known.kind, known.prediction_type, known.force_zeros_for_empty_prompt)
+
+
+def load_vae(path: str, device: torch.device, dtype: torch.dtype) -> Vae:
+    """The VAE in the file at `path`; raises as `load_unet` does."""
+    file = WeightsFile(path)
+    if file.architecture.vae is None:
+        raise ServiceUnavailable(f"{path} has no VAE in it, and no other file was named to lend one")
+    with torch.device("meta"):
+        network = AutoencoderKL.from_config(dict(file.architecture.vae))
+    file.fill_vae(network, dtype)
+    return Vae(_settled(network, device))
+
+
+def load_text_encoders(path: str, device: torch.device, dtype: torch.dtype) -> TextEncoders:
+    """The one or two text encoders in the file at `path`; raises as `load_unet` does."""
+    file = WeightsFile(path)
+    architecture = file.architecture
+    if architecture.text_encoder_2 is None:
+        raise ServiceUnavailable(f"{path} has no text encoders in it, and no other file was named to lend them")
+    with torch.device("meta"):
+        second = CLIPTextModelWithProjection(CLIPTextConfig(**architecture.text_encoder_2))
+        first = CLIPTextModel(CLIPTextConfig(**architecture.text_encoder)) if architecture.text_encoder else None
+    file.fill_text_encoder_2(second, dtype)
+    if first is not None:
+        file.fill_text_encoder(first, dtype)
+    return TextEncoders(
+        first=None if first is None else _settled(first, device),
+        second=_settled(second, device),
+    )
+
+
+def _settled(network: nn.Module, device: torch.device) -> nn.Module:
+    """`network`, its weights where they will be used, for inference only."""
+    return _with_positions(network.eval().requires_grad_(False)).to(device)
+
+
+def _with_positions(network: nn.Module) -> nn.Module:
+    """`network` with its position ids, which are no weights and so are in no file."""
+    for module in network.modules():
+        if "position_ids" in module._buffers:
+            module.register_buffer("position_ids", torch.arange(77)[None], persistent=False)
+    return network

@@ -1,0 +1,65 @@
+"""What a UNet is told of a prompt: chunks of weighted tokens -> context and pooled embedding."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from gesso.prompt.chunks import Chunk
+from gesso.sdxl.architecture import Kind
+
+LENGTH = 77
+BEGINNING, END = 49406, 49407
+_FIRST_PADDING, _SECOND_PADDING = END, 0
+
+
+@dataclass(frozen=True, slots=True)
+class Conditioning:
+    """`context`: [77 · chunks, width]; `pooled`: [width of the second encoder]."""
+
+    context: Tensor
+    pooled: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class TextEncoders:
+    """SDXL's two text encoders, or a refiner's second alone."""
+
+    first: nn.Module | None
+    second: nn.Module
+
+    def encode(self, chunks: Sequence[Chunk], kind: Kind) -> Conditioning:
+        """What a UNet of this kind is told: a base hears both encoders, a refiner the second alone.
+
+        Chunks are encoded one at a time, so that an embedding does not depend on its company, and laid end to end; the
+        pooled embedding is the first chunk's.
+        """
+        encoded = [self._encode_chunk(chunk, kind) for chunk in chunks]
+        return Conditioning(torch.cat([context for context, _ in encoded]), encoded[0][1])
+
+    def _encode_chunk(self, chunk: Chunk, kind: Kind) -> tuple[Tensor, Tensor]:
+        device = next(self.second.parameters()).device
+        output = self.second(_token_ids(chunk, _SECOND_PADDING).to(device), output_hidden_states=True)
+        contexts = [_weighted(output.hidden_states[-2][0], chunk)]
+        if kind == "base":
+            assert self.first is not None
+            hidden = self.first(_token_ids(chunk, _FIRST_PADDING).to(device), output_hidden_states=True).hidden_states
+            contexts.insert(0, _weighted(hidden[-2][0], chunk))
+        return torch.cat(contexts, dim=-1), output.text_embeds[0]
+
+
+def _token_ids(chunk: Chunk, padding: int) -> Tensor:
+    """[1, 77] int64: beginning, tokens, end, padding."""
+    ids = [BEGINNING, *chunk.tokens, END]
+    return torch.tensor([ids + [padding] * (LENGTH - len(ids))])
+
+
+def _weighted(hidden: Tensor, chunk: Chunk) -> Tensor:
+    """AUTOMATIC1111's emphasis: each token's embedding times its weight, then the mean of the whole restored."""
+    if all(weight == 1 for weight in chunk.weights):
+        return hidden
+    weights = torch.ones(LENGTH)
+    weights[1 : 1 + len(chunk.weights)] = torch.tensor(chunk.weights)
+    emphasised = hidden.float() * weights.to(hidden.device)[:, None]
+    return (emphasised * (hidden.float().mean() / emphasised.mean())).to(hidden.dtype)

@@ -1,0 +1,73 @@
+"""The VAE: pixels to latents and back.
+
+How many pixels a latent's side stands for, and how many channels it has, are the checkpoint's own. A picture whose
+sides are no multiples of that factor is the middle of one that is.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, slots=True)
+class Posterior:
+    """What an encoder says of a picture: `mean` and `deviation`, [1, channels, h, w] float32, before scaling."""
+
+    mean: Tensor
+    deviation: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Vae:
+    """An AutoencoderKL."""
+
+    network: nn.Module
+
+    @property
+    def factor(self) -> int:
+        """Pixels to one side of a latent."""
+        return int(2 ** (len(self._config.block_out_channels) - 1))
+
+    def latent_shape(self, width: int, height: int) -> tuple[int, int, int]:
+        """[channels, h, w] of a picture of so many pixels."""
+        return self._config.latent_channels, -(-height // self.factor), -(-width // self.factor)
+
+    def encode(self, rgb: bytes, width: int, height: int) -> Posterior:
+        """What the encoder says of a picture, [height, width, 3] uint8; its edges are continued to a whole latent."""
+        picture = torch.from_numpy(np.frombuffer(rgb, np.uint8).reshape(height, width, 3).copy())
+        _, rows, columns = self.latent_shape(width, height)
+        left, top = self._margins(width, height)
+        right, bottom = columns * self.factor - width - left, rows * self.factor - height - top
+        pixels = picture.permute(2, 0, 1)[None].float() / 255 * 2 - 1
+        pixels = nn.functional.pad(pixels, (left, right, top, bottom), mode="replicate")
+        posterior = self.network.encode(pixels.to(self._place)).latent_dist  # type: ignore[operator]
+        return Posterior(posterior.mean.float().cpu(), posterior.std.float().cpu())
+
+    def scaled(self, latent: Tensor) -> Tensor:
+        """An encoder's latent as the UNet knows it."""
+        scaled: Tensor = latent * self._config.scaling_factor
+        return scaled
+
+    def decode(self, latent: Tensor, width: int, height: int) -> bytes:
+        """The picture of a UNet's latent [channels, h, w], as [height, width, 3] uint8."""
+        left, top = self._margins(width, height)
+        unscaled = (latent[None] / self._config.scaling_factor).to(self._place)
+        picture = self.network.decode(unscaled, return_dict=False)[0][0]  # type: ignore[operator]
+        picture = (picture.float() / 2 + 0.5).clamp(0, 1)[:, top : top + height, left : left + width]
+        return bytes((picture.permute(1, 2, 0) * 255).round().to(torch.uint8).cpu().numpy().tobytes())
+
+    def _margins(self, width: int, height: int) -> tuple[int, int]:
+        _, rows, columns = self.latent_shape(width, height)
+        return (columns * self.factor - width) // 2, (rows * self.factor - height) // 2
+
+    @property
+    def _config(self) -> Any:
+        return self.network.config
+
+    @property
+    def _place(self) -> Tensor:
+        """A weight: tensors sent to it take its device and precision."""
+        return next(self.network.parameters())
