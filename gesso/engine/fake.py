@@ -1,0 +1,48 @@
+"""An engine that paints placeholders at once: for tests of everything above the engine, and for measuring a server."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+from gesso.diffusion.names import require_served
+from gesso.engine.messages import Admitted, EngineState, Event, Finished, Paint, Painted, Pixels, Progress
+
+
+class FakeEngine:
+    """Every image is one colour, which its request and seed decide. `seconds` is what an image takes."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self._seconds = seconds
+        self._state = EngineState("starting", ticks=0, rows=0, images=0, device="fake")
+
+    @property
+    def state(self) -> EngineState:
+        """Ticks and rows count images here."""
+        return self._state
+
+    async def start(self) -> None:
+        """Be ready."""
+        self._state = replace(self._state, status="ready")
+
+    async def stop(self) -> None:
+        """Be gone."""
+        self._state = replace(self._state, status="down")
+
+    async def paint(self, request: Paint) -> AsyncIterator[Event]:
+        """See `gesso.jobs.ports.Engine`."""
+        require_served(request.scheduler)
+        yield Admitted(request.id)
+        for image, seed in enumerate(request.seeds):
+            yield Progress(request.id, image, 0, request.steps)
+            await asyncio.sleep(self._seconds)
+            self._state = replace(self._state, ticks=self._state.ticks + 1, rows=self._state.rows + 1)
+            yield Progress(request.id, image, request.steps, request.steps)
+            yield Painted(request.id, image, _placeholder(request, seed))
+        yield Finished(request.id, self._seconds * len(request.seeds))
+
+
+def _placeholder(request: Paint, seed: int) -> Pixels:
+    meaning = repr((replace(request, id="", seeds=(seed,))))
+    colour = hashlib.sha256(meaning.encode()).digest()[:3]
+    return Pixels(request.width, request.height, colour * (request.width * request.height))
