@@ -3,12 +3,25 @@
 Made once at the start from the files that ship with the package and, where the settings name them, the owner's own.
 """
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
+from typing import TypeVar
 
+from gesso.catalogue.bindings import bind, check_lenders, check_names, roles
 from gesso.catalogue.entries import Checkpoint, Endpoint, Style
-from gesso.errors import NotFound
+from gesso.catalogue.forms import CheckpointsForm, EndpointForm, EndpointsForm, OwnForm, SchedulersForm, read_toml
+from gesso.catalogue.parameters import ParameterMaker
+from gesso.catalogue.styles import load_styles
+from gesso.errors import NotFound, SettingsError
+
+HERE = Path(__file__).parent
+MICROCREDITS = 1_000_000
+
+Entry = TypeVar("Entry")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +32,7 @@ class Catalogue:
     checkpoints: Mapping[str, Checkpoint]
     styles: Mapping[str, Style]
     originals: Mapping[str, str]
-    """Binding (`slug` or `slug/role`) -> id of the checkpoint that the documented service paints with there."""
+    """Binding (`slug`, `slug/role`) -> id of the checkpoint that the documented service paints with there."""
 
     def endpoint(self, slug: str) -> Endpoint:
         """Raises NotFound, naming the slugs there are."""
@@ -29,9 +42,69 @@ class Catalogue:
             raise NotFound(f"There is no endpoint {slug!r}; there are: {', '.join(self.endpoints)}.") from None
 
 
-def load_catalogue(own: Path | None = None, styles: Path | None = None) -> Catalogue:
-    """The shipped catalogue with the owner's changes (TOML) and the owner's styles (JSON).
+def load_catalogue(own: Path | None = None, styles: Path | None = None, longest_prompt: int = 20_000) -> Catalogue:
+    """The shipped catalogue with the owner's changes (TOML) and the owner's styles (JSON) laid over it.
 
-    Raises SettingsError naming the file, the key and what would be right.
+    `longest_prompt` is in characters. Raises SettingsError naming the file or entry, the key and what would be right.
     """
-    raise NotImplementedError
+    changes = read_toml(own, OwnForm) if own else OwnForm()
+    shipped = read_toml(HERE / "checkpoints.toml", CheckpointsForm)
+    checkpoints = _named("checkpoint", [(entry.id, entry) for entry in (*shipped.checkpoint, *changes.checkpoint)])
+    for checkpoint in checkpoints.values():
+        check_lenders(checkpoint, checkpoints)
+    worded = load_styles(HERE / "styles.json") | (load_styles(styles) if styles else {})
+    bindings = {**shipped.bindings, **changes.bindings}
+    endpoints = {
+        slug: replace(endpoint, checkpoints=_frozen(bind(slug, roles(endpoint.parameters), bindings, checkpoints)))
+        for slug, endpoint in _endpoints(changes, tuple(worded), longest_prompt).items()
+    }
+    check_names(bindings, endpoints)
+    return Catalogue(_frozen(endpoints), _frozen(checkpoints), _frozen(worded), _frozen(shipped.originals))
+
+
+def _endpoints(changes: OwnForm, styles: tuple[str, ...], longest_prompt: int) -> dict[str, Endpoint]:
+    """All endpoints, nothing bound to them yet."""
+    shipped = read_toml(HERE / "endpoints.toml", EndpointsForm)
+    schedulers = read_toml(HERE / "schedulers.toml", SchedulersForm)
+    lists = {**schedulers.lists, "styles": styles}
+    maker = ParameterMaker(shipped.parameter, lists, schedulers.aliases, longest_prompt)
+    forms = _named("endpoint", [(form.slug, form) for form in (*shipped.endpoint, *changes.endpoint)])
+    for slug in changes.prices:
+        if slug not in forms:
+            raise SettingsError(f"prices: there is no endpoint {slug!r}; there are: {', '.join(forms)}")
+    return {slug: _endpoint(form, changes.prices.get(slug, form.price), maker) for slug, form in forms.items()}
+
+
+def _endpoint(form: EndpointForm, price: float, maker: ParameterMaker) -> Endpoint:
+    where = f"endpoint {form.slug!r}"
+    parameters = {name: maker.make(where, name, own) for name, own in form.parameters.items()}
+    example = HERE / "examples" / f"{form.slug}.json"
+    return Endpoint(
+        slug=form.slug,
+        name=form.name,
+        description=form.description,
+        price_microcredits=_microcredits(where, price),
+        returns=form.returns,
+        parameters=_frozen(parameters),
+        checkpoints={},
+        example=_frozen(json.loads(example.read_text("utf-8")) if example.exists() else {}),
+    )
+
+
+def _microcredits(where: str, credits: float) -> int:
+    exact = Decimal(str(credits)) * MICROCREDITS
+    if exact % 1:
+        raise SettingsError(f"{where}: the price {credits} is finer than a millionth of a credit")
+    return int(exact)
+
+
+def _named(kind: str, entries: list[tuple[str, Entry]]) -> dict[str, Entry]:
+    names = [name for name, _ in entries]
+    for name in names:
+        if names.count(name) > 1:
+            raise SettingsError(f"{kind} {name!r} is there twice; give yours a name of its own")
+    return dict(entries)
+
+
+def _frozen(entries: Mapping[str, Entry]) -> Mapping[str, Entry]:
+    return MappingProxyType(dict(entries))

@@ -1,6 +1,6 @@
-"""What an entry of the catalogue is: an endpoint, its parameters, a checkpoint, a style. Frozen, without behaviour that needs a server.
+"""What an entry of the catalogue is: an endpoint, its parameters, a checkpoint, a style. Frozen.
 
-Knows nothing of the files that entries are read from (`gesso.catalogue.forms`) or of requests (`gesso.catalogue.validation`).
+Knows nothing of the files that entries are read from (`gesso.catalogue.forms`), nor of requests.
 """
 
 from collections.abc import Mapping
@@ -34,6 +34,8 @@ class Parameter:
     minimum: float | None
     maximum: float | None
     multiple_of: int | None
+    longest: int | None
+    """Characters of a string; an image's are limited by the size of a body alone."""
     choices: tuple[str, ...]
     aliases: Mapping[str, str]
     """Other names of a choice that this parameter takes, each meaning exactly one of `choices`."""
@@ -74,33 +76,36 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a checkpoint's file was published, as its model card says. Facts for whoever fetches it; nothing here is trusted but the hash."""
+    """Where a checkpoint's file was published, as its model card says. The file is known by its hash, not its name."""
 
     repository: str
     """`owner/name` on the model hub."""
-    file: str | None
-    """None: the repository holds a folder in diffusers' layout, not a single file."""
     licence: str
-    size_bytes: int | None
-    sha256: str | None
-    note: str
+    file: str | None = None
+    """None: the repository holds a folder in diffusers' layout, not a single file."""
+    civitai: str | None = None
+    """`model/version` there."""
+    size_bytes: int | None = None
+    sha256: str | None = None
+    note: str = ""
+    """What whoever fetches it should read first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A file of weights. `family` says whose latents and text embeddings it shares: only members of one family work together."""
+    """A file of weights. Only members of one `family` work together: they share latents and text embeddings."""
 
     id: str
     title: str
-    kind: CheckpointKind
-    family: str
     file: str
     """Relative to the folder of models, absolute, or `mini:NAME` for one that ships with the package."""
-    text_encoders: str | None
+    kind: CheckpointKind = "base"
+    family: str = "sdxl"
+    text_encoders: str | None = None
     """The id of the checkpoint that lends its text encoders to this one, whose file has none."""
-    vae: str | None
+    vae: str | None = None
     """The id of the checkpoint that lends its VAE to this one."""
-    source: Source | None
+    source: Source | None = None
 
     @property
     def shipped(self) -> bool:
@@ -111,7 +116,7 @@ class Checkpoint:
         """Where the file is, or will be once it has been fetched."""
         if self.shipped:
             return MINI_WEIGHTS / f"{self.file.removeprefix(MINI_PREFIX)}.safetensors"
-        return models_dir / self.file
+        return models_dir / Path(self.file).expanduser()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +125,7 @@ class Style:
 
     name: str
     prompt: str
-    negative_prompt: str
+    negative_prompt: str = ""
 
     def apply(self, prompt: str, negative_prompt: str) -> tuple[str, str]:
         """The (positive, negative) prompt in this style; braces other than `{prompt}` are text."""

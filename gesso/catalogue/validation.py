@@ -1,12 +1,15 @@
 """Reading a request: the one place where a body that a client sent becomes values that mean something.
 
-Strict about meaning, lenient about form, silent about nothing.
+Strict about meaning, lenient about form, silent about nothing. Knows what a body says, not what a prompt or an image
+in it holds.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gesso.catalogue.entries import Endpoint, ParameterValue
+from gesso.catalogue.entries import Endpoint, Parameter, ParameterValue
+from gesso.catalogue.values import ReadingError, allowed, quoted, read_value, shown
+from gesso.errors import BadRequest, Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,14 +18,61 @@ class ValidRequest:
 
     endpoint: Endpoint
     values: Mapping[str, ParameterValue]
-    """Every parameter of the endpoint, defaults filled in. Integers are int, numbers float; a seed to be drawn is None."""
+    """Every parameter of the endpoint, defaults filled in. Numbers are float; a seed that is to be drawn is None."""
     ignored: tuple[str, ...]
     """The fields that this endpoint does not know, in the order sent."""
 
+    def text(self, name: str) -> str:
+        """The value of a string, enum or image parameter."""
+        value = self.values[name]
+        assert isinstance(value, str)
+        return value
 
-def read_request(endpoint: Endpoint, body: Mapping[str, object], *, longest_prompt: int = 20_000) -> ValidRequest:
-    """Raises one BadRequest with every problem found, each naming the parameter, its value and what is allowed.
+    def integer(self, name: str) -> int:
+        """The value of an integer parameter that has no way to be unset."""
+        value = self.values[name]
+        assert isinstance(value, int)
+        return value
 
-    `longest_prompt` is in characters and holds for each text by itself.
+    def number(self, name: str) -> float:
+        """The value of a number parameter."""
+        value = self.values[name]
+        assert isinstance(value, float)
+        return value
+
+    def switch(self, name: str) -> bool:
+        """The value of a boolean parameter."""
+        value = self.values[name]
+        assert isinstance(value, bool)
+        return value
+
+
+def read_request(endpoint: Endpoint, body: Mapping[str, object]) -> ValidRequest:
+    """Null means the default.
+
+    Raises one BadRequest with every problem found, each naming the parameter, its value and what is allowed.
     """
-    raise NotImplementedError
+    values: dict[str, ParameterValue] = {}
+    problems: list[Problem] = []
+    for parameter in endpoint.parameters.values():
+        sent = body.get(parameter.name)
+        try:
+            values[parameter.name] = _read(parameter, sent)
+        except ReadingError as error:
+            problems.append(_problem(parameter, sent, error.sentence))
+    if problems:
+        raise BadRequest.of(problems)
+    return ValidRequest(endpoint, values, tuple(name for name in body if name not in endpoint.parameters))
+
+
+def _read(parameter: Parameter, sent: object) -> ParameterValue:
+    if sent is None and parameter.required:
+        raise ReadingError("is missing")
+    return read_value(parameter, parameter.default if sent is None else sent)
+
+
+def _problem(parameter: Parameter, sent: object, reason: str) -> Problem:
+    value = "" if sent is None else f"{quoted(sent)} "
+    return Problem(
+        parameter.name, None if sent is None else shown(sent), f"{value}{reason}; allowed is {allowed(parameter)}"
+    )
