@@ -8,6 +8,7 @@ import contextlib
 import os
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import AsyncIterator
 
 from gesso.engine.messages import Pixels
 from gesso.errors import BadRequest
@@ -43,34 +44,29 @@ class Decoder:
         Raises:
             BadRequest: the file is broken, of another kind, too large or too long in shape; names `image`.
         """
-        async with self._places:
-            process = await self._process()
-            try:
-                async with asyncio.timeout(PATIENCE):
-                    answer = await _ask(process, data)
-            except BaseException as error:
-                await _end(process)
-                raise _verdict(error) from error
-            self._idle.append(process)
+        async with self._places, self._process() as process:
+            answer = await _ask(process, data)
         if isinstance(answer, BadRequest):
             raise answer
         return answer
 
-    async def _process(self) -> Process:
+    @contextlib.asynccontextmanager
+    async def _process(self) -> AsyncIterator[Process]:
+        """A process for one question; unless it comes through unharmed, it is ended."""
+        process = self._warm() or await _spawn()
+        try:
+            yield process
+        except BaseException:
+            await _end(process)
+            raise
+        self._idle.append(process)
+
+    def _warm(self) -> Process | None:
         while self._idle:
             process = self._idle.pop()
             if process.returncode is None:
                 return process
-        return await _spawn()
-
-
-def _verdict(error: BaseException) -> BaseException:
-    """What ended the question: the process died of the image, took for ever, or something that is not its fault."""
-    if isinstance(error, asyncio.IncompleteReadError | ConnectionError):
-        return refused(f"cannot be decoded within {SECONDS_LIMIT} seconds and the memory allowed")
-    if isinstance(error, TimeoutError):
-        return refused(f"cannot be decoded within {PATIENCE:.0f} seconds")
-    return error
+        return None
 
 
 async def _spawn() -> Process:
@@ -86,6 +82,16 @@ async def _end(process: Process) -> None:
 
 
 async def _ask(process: Process, data: bytes) -> Pixels | BadRequest:
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return await _converse(process, data)
+    except (asyncio.IncompleteReadError, ConnectionError):
+        raise refused(f"cannot be decoded within {SECONDS_LIMIT} seconds and the memory allowed") from None
+    except TimeoutError:
+        raise refused(f"cannot be decoded within {PATIENCE:.0f} seconds") from None
+
+
+async def _converse(process: Process, data: bytes) -> Pixels | BadRequest:
     assert process.stdin is not None, "opened as a pipe"
     assert process.stdout is not None, "opened as a pipe"
     process.stdin.write(QUESTION.pack(len(data)) + data)

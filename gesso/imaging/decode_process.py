@@ -17,7 +17,7 @@ from gesso.imaging.raster import read_raster
 from gesso.imaging.refusal import refused
 
 MEMORY_LIMIT = 1536 * 2**20
-SECONDS_LIMIT = 10
+SECONDS_LIMIT = 20
 
 QUESTION = struct.Struct(">Q")
 PICTURE = struct.Struct(">cII")

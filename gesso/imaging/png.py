@@ -1,6 +1,7 @@
 """PNG files as Gesso keeps them: the pixels, and how they were made in the text chunk `parameters`.
 
-The chunk is the one that AUTOMATIC1111 and its relatives read. The bytes depend on pixels and text alone, so equal requests give equal files.
+The chunk is the one that AUTOMATIC1111 and its relatives read. The bytes depend on pixels and text alone, so equal
+requests give equal files.
 """
 
 import io
