@@ -43,6 +43,6 @@ class FakeEngine:
 
 
 def _placeholder(request: Paint, seed: int) -> Pixels:
-    meaning = repr((replace(request, id="", seeds=(seed,))))
+    meaning = repr(replace(request, id="", seeds=(seed,)))
     colour = hashlib.sha256(meaning.encode()).digest()[:3]
     return Pixels(request.width, request.height, colour * (request.width * request.height))

@@ -50,8 +50,11 @@ class Residency(Generic[Part]):
     @contextmanager
     def using(self, key: Hashable, load: Callable[[], Part]) -> Iterator[Part]:
         """The part, in use for the block."""
-        yield self.take(key, load)
-        self.give_back(key)
+        part = self.take(key, load)
+        try:
+            yield part
+        finally:
+            self.give_back(key)
 
     def _make_room(self) -> None:
         for key in [key for key, resident in self._residents.items() if not resident.users]:

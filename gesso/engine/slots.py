@@ -17,6 +17,11 @@ class Slab:
         self.predictions = torch.zeros_like(self.latents)
         self._free = list(reversed(range(slots)))
 
+    @property
+    def is_empty(self) -> bool:
+        """No slot is taken."""
+        return len(self._free) == len(self.latents)
+
     def take(self) -> int | None:
         """A free slot, or None. It is zeroed: 0 · NaN is NaN, so what its last image left could poison the next."""
         if not self._free:

@@ -1,0 +1,96 @@
+"""The networks an engine paints with, loaded when first needed and kept as long as memory allows."""
+
+import os
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+
+from gesso.engine.messages import CheckpointFiles
+from gesso.engine.residency import Residency
+from gesso.prompt.chunks import Chunk
+from gesso.sdxl.architecture import Kind
+from gesso.sdxl.checkpoint import load_text_encoders, load_unet, load_vae
+from gesso.sdxl.text import Conditioning, TextEncoders
+from gesso.sdxl.unet import Unet
+from gesso.sdxl.vae import Vae
+
+REMEMBERED_PROMPTS = 256
+
+Network = Unet | TextEncoders | Vae
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+class Models:
+    """Networks by file, on one device and in one precision, and the prompts that were last encoded."""
+
+    def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
+        self.device = device
+        self._dtype = dtype
+        self._networks: Residency[Network] = Residency(_budget(device), _size)
+        self._conditionings: OrderedDict[tuple[str, Kind, tuple[Chunk, ...]], Conditioning] = OrderedDict()
+
+    def take_unet(self, files: CheckpointFiles) -> Unet:
+        """The checkpoint's UNet, in use until it is given back.
+
+        Raises:
+            ServiceUnavailable: names the file and what is wrong with it.
+        """
+        unet = self._networks.take(("unet", files.unet), lambda: load_unet(files.unet, self.device, self._dtype))
+        assert isinstance(unet, Unet)
+        return unet
+
+    def give_unet_back(self, files: CheckpointFiles) -> None:
+        """One image less needs the checkpoint's UNet."""
+        self._networks.give_back(("unet", files.unet))
+
+    @contextmanager
+    def vae(self, files: CheckpointFiles) -> Iterator[Vae]:
+        """The checkpoint's VAE, for the block; raises as `take_unet` does."""
+        path = files.vae or files.unet
+        with self._networks.using(("vae", path), lambda: load_vae(path, self.device, self._dtype)) as vae:
+            assert isinstance(vae, Vae)
+            yield vae
+
+    def conditioning(self, files: CheckpointFiles, kind: Kind, chunks: Sequence[Chunk]) -> Conditioning:
+        """What a UNet of this kind is told of a prompt; raises as `take_unet` does."""
+        path = files.text_encoders or files.unet
+        key = (path, kind, tuple(chunks))
+        if key not in self._conditionings:
+            load = lambda: load_text_encoders(path, self.device, self._dtype)  # noqa: E731
+            with self._networks.using(("text", path), load) as encoders:
+                assert isinstance(encoders, TextEncoders)
+                self._conditionings[key] = encoders.encode(chunks, kind)
+        self._conditionings.move_to_end(key)
+        if len(self._conditionings) > REMEMBERED_PROMPTS:
+            self._conditionings.popitem(last=False)
+        return self._conditionings[key]
+
+
+def choose_device(wanted: str) -> torch.device:
+    """The device a setting means: `auto` is the first GPU, or the CPU."""
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(wanted)
+
+
+def choose_dtype(wanted: Precision, device: torch.device) -> torch.dtype:
+    """The precision a setting means: `auto` is bfloat16 wherever the hardware computes in it, else float32."""
+    if wanted != "auto":
+        return torch.float32 if wanted == "float32" else torch.bfloat16
+    native = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
+    return torch.bfloat16 if native else torch.float32
+
+
+def _budget(device: torch.device) -> int:
+    """Bytes that networks may take: most of a GPU, or half of the machine's memory."""
+    if device.type == "cuda":
+        return int(0.8 * torch.cuda.mem_get_info(device)[1])
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
+def _size(network: Network) -> int:
+    modules = [network.first, network.second] if isinstance(network, TextEncoders) else [network.network]
+    return sum(weight.numel() * weight.element_size() for module in modules if module for weight in module.parameters())

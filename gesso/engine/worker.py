@@ -1,0 +1,90 @@
+"""The engine's process: commands in, events out, the loop between them.
+
+Started by `gesso.engine.local` as `python -m gesso.engine.worker`, with the number of an inherited socket and its
+options. It ends when the socket does, so it never outlives its server.
+"""
+
+import argparse
+import os
+import queue
+import signal
+import threading
+from multiprocessing.connection import Connection
+
+from gesso.engine.loop import Loop
+from gesso.engine.messages import Cancel, Command, Event, Heartbeat
+from gesso.engine.models import Models, Precision, choose_device, choose_dtype
+
+BEAT = 0.5
+"""Seconds between heartbeats, and the longest that an idle engine waits before it looks up."""
+
+
+class Line:
+    """The worker's end of the socket, shared by the loop and the heart."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+        self.commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
+
+    def send(self, message: Event | Heartbeat) -> None:
+        """Tell the server; when there is no server any more, there is nothing to live for."""
+        try:
+            with self._lock:
+                self._connection.send(message)
+        except OSError:
+            os._exit(0)
+
+    def listen(self) -> None:
+        """Queue commands as they come, in a thread of its own."""
+        while True:
+            try:
+                self.commands.put(self._connection.recv())
+            except (EOFError, OSError):
+                os._exit(0)
+
+
+def main() -> None:
+    """Read the options, build the loop, run it until the server goes away."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--socket", type=int, required=True)
+    parser.add_argument("--device", required=True)
+    parser.add_argument("--precision", required=True)
+    options = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the server, which ends this process in its own time
+    line = Line(Connection(options.socket))
+    threading.Thread(target=line.listen, daemon=True).start()
+    run(line, options.device, options.precision)
+
+
+def run(line: Line, device_wanted: str, precision: Precision) -> None:
+    """The loop, for ever."""
+    device = choose_device(device_wanted)
+    loop = Loop(Models(device, choose_dtype(precision, device)), line.send)
+    threading.Thread(target=_beat, args=(line, loop, str(device)), daemon=True).start()
+    while True:
+        _take_commands(line, loop)
+        loop.turn()
+
+
+def _take_commands(line: Line, loop: Loop) -> None:
+    """Everything that has arrived; waits for something when there is nothing to do."""
+    wait = loop.idle
+    while wait or not line.commands.empty():
+        command = line.commands.get()
+        wait = False
+        if isinstance(command, Cancel):
+            loop.cancel(command.id)
+        else:
+            loop.submit(command)
+
+
+def _beat(line: Line, loop: Loop, device: str) -> None:
+    pause = threading.Event()
+    while True:
+        line.send(Heartbeat(loop.ticks, loop.rows, loop.images, device))
+        pause.wait(BEAT)
+
+
+if __name__ == "__main__":
+    main()
