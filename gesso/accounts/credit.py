@@ -1,11 +1,17 @@
 """Credits as people read them and as the ledger counts them: whole micro-credits, a million to the credit."""
 
+from decimal import Decimal, InvalidOperation
 from typing import Final
+
+from gesso.errors import BadRequest
 
 MICRO_PER_CREDIT: Final = 1_000_000
 
 UNLIMITED_MICRO: Final = 999_999_999 * MICRO_PER_CREDIT
 """What an account without limit is said to have: clients want a finite number."""
+
+MOST_MICRO: Final = UNLIMITED_MICRO
+"""The most that is given at once."""
 
 
 def credits_of(micro: int) -> float:
@@ -15,9 +21,19 @@ def credits_of(micro: int) -> float:
 
 def credits_text(micro: int) -> str:
     """Micro-credits as exact decimal credits without trailing zeros: 8000 is `0.008`."""
-    raise NotImplementedError
+    text = f"{Decimal(micro) / MICRO_PER_CREDIT:.6f}"
+    return text.rstrip("0").rstrip(".")
 
 
 def parse_credits(text: str) -> int:
-    """Decimal credits as micro-credits. Raises BadRequest for anything else, or finer than a micro-credit."""
-    raise NotImplementedError
+    """Decimal credits as micro-credits.
+
+    Raises BadRequest for what is no number, has more than six decimals, or is beyond 999,999,999.
+    """
+    try:
+        micro = Decimal(text.strip()) * MICRO_PER_CREDIT
+    except InvalidOperation:
+        raise BadRequest(f"{text!r} is not a number of credits.") from None
+    if not abs(micro) <= MOST_MICRO or micro != int(micro):
+        raise BadRequest(f"{text!r} credits: at most {credits_text(MOST_MICRO)}, and six decimals, are allowed.")
+    return int(micro)

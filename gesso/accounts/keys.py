@@ -1,12 +1,38 @@
-"""Who asks: accounts and their API keys."""
+"""Who asks: accounts and their API keys.
 
+A key is shown once and kept as its SHA-256 only. A slow, salted hash is for passwords, which can be guessed; a key
+has 238 random bits, so there is nothing to guess, and a plain digest can be looked up by index on every request.
+"""
+
+import hashlib
+import re
+import secrets
+import string
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Literal
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
 
+from sqlalchemy import Row, Select, func, insert, literal, or_, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gesso.accounts import ledger
+from gesso.accounts.credit import credits_text
+from gesso.errors import BadRequest, Conflict, NotFound, Unauthorized
 from gesso.storage.database import Database
+from gesso.storage.tables import accounts, api_keys
 
 KeyReplies = Literal["image", "json"]
+
+KEY_START: Final = "SG_"
+KEY_LENGTH: Final = 40
+KEY_LETTERS: Final = string.ascii_letters + string.digits
+PREFIX_LENGTH: Final = 12
+"""How much of a key is kept to recognise it by; of a short key that its owner chose, less."""
+
+OWNER: Final = "owner"
+NAME_FORM: Final = re.compile(r"\S(.{0,98}\S)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +48,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Who owns keys and pays. `balance_micro` means nothing to an account without limit."""
+    """Who owns keys and pays. What an account without limit has spent makes its balance negative."""
 
     id: int
     name: str
@@ -50,33 +76,135 @@ class Keys:
 
     async def authenticate(self, key: str | None) -> Caller:
         """Whose key this is. Raises Unauthorized for none, an unknown or a revoked one."""
-        raise NotImplementedError
+        if not key:
+            raise Unauthorized("Missing Authorization or x-api-key in header")
+        async with self._database.reading() as connection:
+            row = (await connection.execute(_joined().where(api_keys.c.digest == _digest(key)))).one_or_none()
+        if row is None:
+            raise Unauthorized("This API key is not known here.")
+        if row.revoked is not None:
+            raise Unauthorized("This API key has been revoked.")
+        return Caller(row.account_id, row.account_name, row.id, row.replies, row.unlimited)
 
     async def bootstrap(self, key: str | None = None) -> str | None:
-        """On a database without accounts: make the account `owner` without limit and return its key (`key` or a new one).
-        On any other: nothing, and None."""
-        raise NotImplementedError
+        """On a database without accounts: make the account `owner`, without limit, and return its key.
+
+        That is `key`, or a new one. On any other database: change nothing and return None.
+        """
+        async with self._database.writing() as connection:
+            if (await connection.execute(select(accounts.c.id).limit(1))).first():
+                return None
+            account = await _add_account(connection, OWNER, unlimited=True)
+            return await _add_key(connection, account.id, key or _new_key())
 
     async def create_account(self, name: str, credit_micro: int = 0, *, unlimited: bool = False) -> Account:
-        """Raises Conflict where the name is taken, BadRequest where it is no name."""
-        raise NotImplementedError
+        """Raises Conflict where the name is taken, BadRequest where it is no name or the credits are negative."""
+        if not NAME_FORM.fullmatch(name) or not name.isprintable():
+            raise BadRequest(
+                f"{name!r} cannot name an account: 1 to 100 printable characters can, without outer spaces."
+            )
+        if credit_micro < 0:
+            raise BadRequest(f"An account cannot begin with {credits_text(credit_micro)} credits.")
+        async with self._database.writing() as connection:
+            account = await _add_account(connection, name, unlimited=unlimited)
+            if credit_micro:
+                await ledger.grant(connection, account.id, credit_micro)
+            return await _find_account(connection, name)
 
     async def account(self, name: str) -> Account:
         """Raises NotFound."""
-        raise NotImplementedError
+        async with self._database.reading() as connection:
+            return await _find_account(connection, name)
 
     async def accounts(self) -> list[Account]:
         """All, oldest first."""
-        raise NotImplementedError
+        async with self._database.reading() as connection:
+            return [_account(row) for row in await connection.execute(select(accounts).order_by(accounts.c.id))]
 
     async def create_key(self, account_name: str, replies: KeyReplies | None = None) -> str:
         """A new key, to be shown once: only its hash is kept. Raises NotFound where there is no such account."""
-        raise NotImplementedError
+        async with self._database.writing() as connection:
+            account = await _find_account(connection, account_name)
+            return await _add_key(connection, account.id, _new_key(), replies)
 
     async def revoke(self, prefix: str) -> KeyEntry:
-        """Revoke the one key that begins so. Raises NotFound for none, Conflict for more than one."""
-        raise NotImplementedError
+        """Revoke the one key in use that begins so. Raises NotFound for none, Conflict for more than one."""
+        if not prefix:
+            raise BadRequest("Say how the key begins.")
+        async with self._database.writing() as connection:
+            entry = _only(prefix, (await connection.execute(_beginning(prefix))).all())
+            revocation = update(api_keys).where(api_keys.c.id == entry.id).values(revoked=datetime.now(UTC))
+            await connection.execute(revocation)
+            return _entry((await connection.execute(_joined().where(api_keys.c.id == entry.id))).one())
 
     async def keys(self, account_name: str | None = None) -> list[KeyEntry]:
         """All, or one account's, oldest first. Raises NotFound where there is no such account."""
-        raise NotImplementedError
+        query = _joined().order_by(api_keys.c.id)
+        async with self._database.reading() as connection:
+            if account_name is not None:
+                account = await _find_account(connection, account_name)
+                query = query.where(api_keys.c.account_id == account.id)
+            return [_entry(row) for row in await connection.execute(query)]
+
+
+async def _add_account(connection: AsyncConnection, name: str, *, unlimited: bool) -> Account:
+    values = {"name": name, "unlimited": unlimited, "balance_micro": 0, "created": datetime.now(UTC)}
+    try:
+        await connection.execute(insert(accounts).values(values))
+    except IntegrityError:
+        raise Conflict(f"There is an account {name!r} already.") from None
+    return await _find_account(connection, name)
+
+
+async def _find_account(connection: AsyncConnection, name: str) -> Account:
+    row = (await connection.execute(select(accounts).where(accounts.c.name == name))).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no account {name!r}.")
+    return _account(row)
+
+
+async def _add_key(connection: AsyncConnection, account_id: int, key: str, replies: KeyReplies | None = None) -> str:
+    prefix = key[: min(PREFIX_LENGTH, len(key) // 2)]
+    values = {"account_id": account_id, "digest": _digest(key), "prefix": prefix, "replies": replies}
+    await connection.execute(insert(api_keys).values(values | {"created": datetime.now(UTC)}))
+    return key
+
+
+def _new_key() -> str:
+    return KEY_START + "".join(secrets.choice(KEY_LETTERS) for _ in range(KEY_LENGTH))
+
+
+def _digest(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def _joined() -> Select[Any]:
+    owner = accounts.c.name.label("account_name"), accounts.c.unlimited
+    return select(api_keys, *owner).join_from(api_keys, accounts)
+
+
+def _beginning(given: str) -> Select[Any]:
+    """Keys in use that begin as given, as far as both `given` and what is kept of the key go."""
+    kept = api_keys.c.prefix
+    longer = func.substr(literal(given), 1, func.length(kept)) == kept
+    shorter = func.substr(kept, 1, len(given)) == given
+    return _joined().where(or_(longer, shorter), api_keys.c.revoked.is_(None))
+
+
+def _only(given: str, rows: Sequence[Row[Any]]) -> Row[Any]:
+    exact = [row for row in rows if row.digest == _digest(given)]
+    match exact or rows:
+        case [row]:
+            return row
+        case []:
+            raise NotFound(f"No key in use begins with {given[:PREFIX_LENGTH]!r}.")
+        case several:
+            raise Conflict(f"{len(several)} keys begin with {given!r}: {', '.join(row.prefix for row in several)}.")
+
+
+def _account(row: Row[Any]) -> Account:
+    return Account(row.id, row.name, row.unlimited, row.balance_micro)
+
+
+def _entry(row: Row[Any]) -> KeyEntry:
+    return KeyEntry(row.id, row.account_name, row.prefix, row.replies, row.created, row.revoked)

@@ -1,22 +1,80 @@
 """Pictures as files: bytes under unguessable names. Knows nothing of what they show or whose they are."""
 
+import asyncio
+import os
+import re
+import secrets
 from pathlib import Path
+from typing import Final
+
+from gesso.errors import NotFound, ServiceUnavailable
+
+TOKEN_BYTES: Final = 24
+TOKEN_FORM: Final = re.compile(rf"[0-9a-f]{{{2 * TOKEN_BYTES}}}")
+
+
+def new_token() -> str:
+    """A name of 192 random bits: whoever has it may read the picture."""
+    return secrets.token_hex(TOKEN_BYTES)
 
 
 class PictureFolder:
-    """Pictures in a local folder. A token is a name of 192 random bits: whoever has it may read the picture."""
+    """PNG files in a local folder, each named by its token."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    async def put(self, data: bytes) -> str:
-        """The token of these bytes, which are on disk, whole, when this returns."""
-        raise NotImplementedError
+    async def put(self, token: str, data: bytes) -> None:
+        """Keep these bytes; they are on disk, whole, when this returns.
+
+        Raises ServiceUnavailable where there is no room, or no permission, for them.
+        """
+        path = self._path(token)
+        try:
+            await asyncio.to_thread(_write, path, data)
+        except OSError as error:
+            raise ServiceUnavailable(f"The picture cannot be stored: {error.strerror}.", retry_after=60) from error
 
     async def read(self, token: str) -> bytes:
-        """Raises NotFound for anything that is not a token of ours."""
-        raise NotImplementedError
+        """Raises NotFound for anything that is not the token of a picture."""
+        path = self._path(token)
+        try:
+            return await asyncio.to_thread(path.read_bytes)
+        except FileNotFoundError:
+            raise NotFound("There is no such picture.") from None
 
     async def delete(self, token: str) -> None:
-        """Forget a picture; unknown tokens are forgotten already."""
-        raise NotImplementedError
+        """Forget a picture, if there is one."""
+        path = self._path(token)
+        await asyncio.to_thread(path.unlink, missing_ok=True)
+
+    def _path(self, token: str) -> Path:
+        """Nothing but a well-formed token ever becomes part of a path."""
+        if not TOKEN_FORM.fullmatch(token):
+            raise NotFound("There is no such picture.")
+        return self._folder / token[:2] / f"{token}.png"
+
+
+def _write(path: Path, data: bytes) -> None:
+    """All of `data` appears under `path` at once, or nothing does."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".part")
+    try:
+        with partial.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """A new name is safe from a power cut only once its folder is on disk too."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

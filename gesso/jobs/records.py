@@ -1,0 +1,105 @@
+"""Jobs as the database knows them. Each function acts in the transaction it is given.
+
+A job is `queued`, `running`, and at last `done`, `failed` or `cancelled`, which never changes again. Until then it has
+an owner, the server that works on it, and a lease that this server renews as long as it lives.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final, Literal
+
+from sqlalchemy import ColumnElement, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gesso.accounts.keys import Caller
+from gesso.errors import Conflict
+from gesso.jobs.order import Order
+from gesso.storage.tables import jobs, pictures
+
+LEASE: Final = timedelta(seconds=30)
+
+End = Literal["done", "failed", "cancelled"]
+ALIVE: Final = ("queued", "running")
+
+
+@dataclass(frozen=True, slots=True)
+class LivingJob:
+    """A job that has not ended."""
+
+    id: str
+    owner: str
+    lease_until: datetime
+
+    @property
+    def lease_has_ended(self) -> bool:
+        """Whether its owner has been silent for so long that it counts as gone."""
+        return self.lease_until < datetime.now(UTC)
+
+
+async def open_job(
+    connection: AsyncConnection, caller: Caller, order: Order, owner: str, tokens: Sequence[str]
+) -> None:
+    """Write the job down, and the names that its pictures will have. Raises Conflict where its id is taken."""
+    now = datetime.now(UTC)
+    job = {
+        "id": order.id,
+        "account_id": caller.account_id,
+        "key_id": caller.key_id,
+        "slug": order.slug,
+        "request": dict(order.request),
+        "cost_micro": order.cost_micro,
+        "status": "queued",
+        "attempt": 0,
+        "owner": owner,
+        "lease_until": now + LEASE,
+        "created": now,
+        "updated": now,
+    }
+    try:
+        await connection.execute(insert(jobs).values(job))
+    except IntegrityError:
+        raise Conflict(f"There is a job {order.id} already.") from None
+    await connection.execute(insert(pictures), [_picture(order, image, token) for image, token in enumerate(tokens)])
+
+
+async def begin_job(connection: AsyncConnection, job_id: str) -> None:
+    """The job is being painted: another attempt at it has begun."""
+    begun = {"status": "running", "attempt": jobs.c.attempt + 1, "updated": datetime.now(UTC)}
+    await connection.execute(update(jobs).where(jobs.c.id == job_id, _alive()).values(begun))
+
+
+async def end_job(connection: AsyncConnection, job_id: str, status: End, problem: str | None = None) -> bool:
+    """Whether this was the job's end: False where it had one before, or there is no such job."""
+    end = {"status": status, "problem": problem, "updated": datetime.now(UTC)}
+    ended = await connection.execute(update(jobs).where(jobs.c.id == job_id, _alive()).values(end))
+    return ended.rowcount == 1
+
+
+async def forget_pictures(connection: AsyncConnection, job_id: str) -> list[str]:
+    """Forget the pictures that the job was to have; returns their tokens."""
+    tokens = await connection.scalars(delete(pictures).where(pictures.c.job_id == job_id).returning(pictures.c.token))
+    return list(tokens)
+
+
+async def renew_leases(connection: AsyncConnection, owner: str) -> None:
+    """The owner of these jobs is alive."""
+    await connection.execute(
+        update(jobs).where(jobs.c.owner == owner, _alive()).values(lease_until=datetime.now(UTC) + LEASE)
+    )
+
+
+async def living_jobs(connection: AsyncConnection) -> list[LivingJob]:
+    """Jobs, of any server, that have not ended."""
+    rows = await connection.execute(select(jobs.c.id, jobs.c.owner, jobs.c.lease_until).where(_alive()))
+    return [LivingJob(*row) for row in rows]
+
+
+def _alive() -> ColumnElement[bool]:
+    return jobs.c.status.in_(ALIVE)
+
+
+def _picture(order: Order, image: int, token: str) -> dict[str, object]:
+    size = {"width": order.paint.width, "height": order.paint.height}
+    return {"token": token, "job_id": order.id, "image": image, "seed": order.paint.seeds[image]} | size

@@ -1,0 +1,19 @@
+"""The revisions of the tables, in order, and how a database is brought to the newest."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection
+
+
+def upgrade(connection: Connection) -> None:
+    """Bring the tables to the newest revision, within the transaction of `connection`.
+
+    Raises alembic's CommandError for a database at a revision that is not known here.
+    """
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
