@@ -49,9 +49,7 @@ def load_catalogue(own: Path | None = None, styles: Path | None = None, longest_
     """
     changes = read_toml(own, OwnForm) if own else OwnForm()
     shipped = read_toml(HERE / "checkpoints.toml", CheckpointsForm)
-    checkpoints = _named("checkpoint", [(entry.id, entry) for entry in (*shipped.checkpoint, *changes.checkpoint)])
-    for checkpoint in checkpoints.values():
-        check_lenders(checkpoint, checkpoints)
+    checkpoints = _checkpoints((*shipped.checkpoint, *changes.checkpoint))
     worded = load_styles(HERE / "styles.json") | (load_styles(styles) if styles else {})
     bindings = {**shipped.bindings, **changes.bindings}
     endpoints = {
@@ -60,6 +58,13 @@ def load_catalogue(own: Path | None = None, styles: Path | None = None, longest_
     }
     check_names(bindings, endpoints)
     return Catalogue(_frozen(endpoints), _frozen(checkpoints), _frozen(worded), _frozen(shipped.originals))
+
+
+def _checkpoints(entries: tuple[Checkpoint, ...]) -> dict[str, Checkpoint]:
+    checkpoints = _named("checkpoint", [(entry.id, entry) for entry in entries])
+    for checkpoint in entries:
+        check_lenders(checkpoint, checkpoints)
+    return checkpoints
 
 
 def _endpoints(changes: OwnForm, styles: tuple[str, ...], longest_prompt: int) -> dict[str, Endpoint]:
