@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, TypeVar
 
 import structlog
@@ -144,7 +143,7 @@ class Service:
     async def _store(self, order: Order, tokens: Sequence[str], images: Sequence[Pixels]) -> tuple[Picture, ...]:
         seeds, paint = order.paint.seeds, order.paint
         texts = [infotext(order, seed) for seed in seeds]
-        pngs = await asyncio.gather(*map(partial(asyncio.to_thread, encode_png), images, texts))
+        pngs = await asyncio.gather(*(asyncio.to_thread(encode_png, *one) for one in zip(images, texts, strict=True)))
         for token, png in zip(tokens, pngs, strict=True):
             await self._pictures.put(token, png)
         together = zip(tokens, seeds, pngs, strict=True)
