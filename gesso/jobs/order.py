@@ -15,7 +15,7 @@ from gesso.catalogue.validation import ValidRequest
 from gesso.diffusion.names import require_served
 from gesso.engine.messages import CheckpointFiles, Paint, Pixels, Refinement, StartImage
 from gesso.errors import BadRequest, Problem
-from gesso.prompt.understanding import understand
+from gesso.prompt.understanding import Stretch, understand
 
 HIGHEST_DRAWN_SEED: Final = 999_999_999_999_995
 """So that every sample of a request with a drawn seed has a seed that can be asked for again."""
@@ -46,13 +46,11 @@ def resolve(
     catalogue: Catalogue,
     *,
     models_dir: Path,
-    prompt_limit: int,
     start_image: Pixels | None = None,
 ) -> Order:
     """The order that this request is, its job to be known as `request_id`.
 
     `start_image` is what the parameter `image` names, read and brought to its final size; the picture gets the same.
-    `prompt_limit` counts characters, those of a style included.
 
     Raises BadRequest for a scheduler that is not served, words that mean nothing, and a strength that leaves no step.
     """
@@ -66,8 +64,8 @@ def resolve(
     paint = Paint(
         id=request_id,
         checkpoint=_files(catalogue, valid.endpoint.base(valid.values), models_dir),
-        prompt=understand(prompt, steps, limit=prompt_limit).schedule,
-        negative_prompt=understand(negative_prompt, steps, parameter="negative_prompt", limit=prompt_limit).schedule,
+        prompt=_understood("prompt", prompt, steps),
+        negative_prompt=_understood("negative_prompt", negative_prompt, steps),
         scheduler=scheduler,
         steps=valid.integer("num_inference_steps"),
         guidance_scale=valid.number("guidance_scale"),
@@ -105,6 +103,11 @@ def _words(valid: ValidRequest, catalogue: Catalogue) -> tuple[str, str]:
     if "style" not in valid.values:
         return prompt, negative_prompt
     return catalogue.styles[valid.text("style")].apply(prompt, negative_prompt)
+
+
+def _understood(parameter: str, text: str, steps: int) -> tuple[Stretch, ...]:
+    """How long a text may be was judged when it was read, before a style came around it: so it is its own limit."""
+    return understand(text, steps, parameter=parameter, limit=len(text)).schedule
 
 
 def _steps_taken(steps: int, start: StartImage | None, refinement: Refinement | None) -> int:
