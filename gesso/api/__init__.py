@@ -1,0 +1,1 @@
+"""How it is asked: HTTP in, HTTP out. Converts, calls jobs, converts back."""

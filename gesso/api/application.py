@@ -1,0 +1,32 @@
+"""The HTTP interface as one ASGI application, put together from its routes and layers."""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp
+
+from gesso.api import health, images, openapi, pages, problems, segmind
+from gesso.api.auth import Authentication
+from gesso.api.intake import Intake
+from gesso.api.parts import Parts
+from gesso.api.trace import Trace
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+def create_api(parts: Parts, lifespan: Lifespan | None = None) -> ASGIApp:
+    """The application; `lifespan` is entered when a server starts it and left when the server stops."""
+    app = FastAPI(
+        title="Gesso",
+        version=version("gesso"),
+        lifespan=lifespan,
+        openapi_url=None,
+        redirect_slashes=False,
+        strict_content_type=False,
+    )
+    for module in (segmind, images, health, openapi, pages):
+        app.include_router(module.routes(parts))
+    problems.install(app)
+    return Trace(Intake(problems.Problems(Authentication(app, parts.keys)), parts.settings.body_limit))

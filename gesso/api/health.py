@@ -1,0 +1,31 @@
+"""Whether the server lives, and whether it can paint; for those who restart it or send it traffic."""
+
+from fastapi import APIRouter
+
+from gesso.api.json_body import JsonReply
+from gesso.api.parts import Parts
+from gesso.api.problems import NOT_READY
+
+_REASONS = {
+    "starting": "The engine is starting; requests sent now wait for it.",
+    "down": "The engine is down.",
+}
+
+
+def routes(parts: Parts) -> APIRouter:
+    """/livez and /readyz."""
+    router = APIRouter()
+
+    @router.get("/livez")
+    async def livez() -> JsonReply:
+        return JsonReply({"status": "alive"})
+
+    @router.get("/readyz")
+    async def readyz() -> JsonReply:
+        state = parts.engine_state()
+        content = {"status": state.status, "device": state.device}
+        if state.status == "ready":
+            return JsonReply(content)
+        return JsonReply(content | {"reason": _REASONS[state.status]}, NOT_READY)
+
+    return router

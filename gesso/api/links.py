@@ -1,0 +1,46 @@
+"""Where the server's own pictures are: the absolute URLs that replies name, and that come back as start images."""
+
+import re
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from gesso.settings import Settings
+
+PICTURE_PATH = "/images/{token}.png"
+_HOST = re.compile(r"[A-Za-z0-9._~-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
+_TOKEN = re.compile(r"/images/([0-9a-f]+)\.png")
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """`base` is the server's address as its callers see it; `others` are addresses it is known under besides."""
+
+    base: str
+    others: tuple[str, ...] = ()
+
+    def picture(self, token: str) -> str:
+        """The absolute URL of a picture."""
+        return self.base + PICTURE_PATH.format(token=token)
+
+    def token(self, url: str) -> str | None:
+        """The token of the picture behind a URL of this server; None for any other URL."""
+        for base in (self.base, *self.others):
+            match = _TOKEN.fullmatch(url.strip().removeprefix(base))
+            if match and url.strip().startswith(base):
+                return match[1]
+        return None
+
+
+def links_of(request: Request, settings: Settings) -> Links:
+    """As the settings say; otherwise under the host that the request was sent to."""
+    asked = f"{request.scope['scheme']}://{_host(request)}{request.scope.get('root_path', '')}"
+    return Links(settings.public_url, (asked,)) if settings.public_url else Links(asked)
+
+
+def _host(request: Request) -> str:
+    said = request.headers.get("host", "")
+    if _HOST.fullmatch(said):
+        return said
+    host, port = request.scope.get("server") or ("localhost", None)
+    return f"{host}:{port}" if port else str(host)

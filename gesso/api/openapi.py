@@ -1,0 +1,141 @@
+"""The machine-readable description of the interface, made from the catalogue that reads the requests."""
+
+from importlib.metadata import version
+
+from fastapi import APIRouter, Request
+
+from gesso.accounts.credit import credits_text
+from gesso.api.json_body import JsonReply
+from gesso.api.links import links_of
+from gesso.api.parts import Parts
+from gesso.api.problems import ANSWERS, NOT_READY, Answer
+from gesso.api.schemas import BINARY, HEADERS, PICTURES, PROBLEM, Schema
+from gesso.catalogue.catalogue import Catalogue
+from gesso.catalogue.entries import Endpoint
+from gesso.catalogue.openapi import request_schema
+from gesso.errors import (
+    BadRequest,
+    DeadlineExceeded,
+    Forbidden,
+    GessoError,
+    InsufficientCredits,
+    NotFound,
+    PaintingFailed,
+    QueueFull,
+    ServiceUnavailable,
+    TooLarge,
+    Unauthorized,
+)
+from gesso.imaging.formats import FORMATS, media_type
+
+_PAINTING_ERRORS: tuple[type[GessoError], ...] = (
+    BadRequest,
+    Unauthorized,
+    Forbidden,
+    NotFound,
+    InsufficientCredits,
+    TooLarge,
+    QueueFull,
+    PaintingFailed,
+    ServiceUnavailable,
+    DeadlineExceeded,
+)
+
+
+def routes(parts: Parts) -> APIRouter:
+    """/openapi.json."""
+    router = APIRouter()
+
+    @router.get("/openapi.json")
+    async def openapi(request: Request) -> JsonReply:
+        return JsonReply(document(parts.catalogue, links_of(request, parts.settings).base))
+
+    return router
+
+
+def document(catalogue: Catalogue, base: str) -> Schema:
+    """The interface under `base` as OpenAPI 3.1."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Gesso",
+            "version": version("gesso"),
+            "description": "SDXL images: exactly what the request said, or an error that says why.",
+        },
+        "servers": [{"url": base}],
+        "security": [{"key": []}, {"bearer": []}],
+        "paths": {f"/v1/{slug}": {"post": _painting(one)} for slug, one in catalogue.endpoints.items()} | _open_paths(),
+        "components": {
+            "schemas": {"Pictures": PICTURES, "Problem": PROBLEM},
+            "securitySchemes": {
+                "key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+                "bearer": {"type": "http", "scheme": "bearer"},
+            },
+            "responses": _error_responses(),
+        },
+    }
+
+
+def _painting(endpoint: Endpoint) -> Schema:
+    price = credits_text(endpoint.price_microcredits)
+    return {
+        "operationId": endpoint.slug,
+        "summary": endpoint.name,
+        "description": f"{endpoint.description}\n\n{price} credits for one image.",
+        "requestBody": {"required": True, "content": {"application/json": {"schema": request_schema(endpoint)}}},
+        "responses": {
+            "200": _success(),
+            **{str(status): {"$ref": f"#/components/responses/{status}"} for status in _error_responses()},
+        },
+    }
+
+
+def _success() -> Schema:
+    images = {media_type(form): {"schema": BINARY} for form in FORMATS}
+    return {
+        "description": "The pictures: as JSON, or as one image where the caller or the endpoint wants it so.",
+        "headers": {name: {"description": what, "schema": {"type": kind}} for name, kind, what in HEADERS},
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Pictures"}}} | images,
+    }
+
+
+def _error_responses() -> dict[str, Schema]:
+    """One entry for each status; several kinds of error may share it."""
+    said: dict[int, list[str]] = {}
+    for kind in _PAINTING_ERRORS:
+        said.setdefault(ANSWERS[kind].status, []).append(_sentence(kind, ANSWERS[kind]))
+    return {str(status): _error_response(" ".join(sentences)) for status, sentences in said.items()}
+
+
+def _sentence(kind: type[GessoError], answer: Answer) -> str:
+    return f"`{answer.code}`: {(kind.__doc__ or '').partition(chr(10))[0]}"
+
+
+def _error_response(description: str) -> Schema:
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def _open_paths() -> Schema:
+    status: Schema = {"application/json": {"schema": {"type": "object", "properties": {"status": {"type": "string"}}}}}
+    token = {"name": "token", "in": "path", "required": True, "schema": {"type": "string"}}
+    ready = {
+        "200": {"description": "It can paint.", "content": status},
+        str(NOT_READY): {"description": "Not now; `reason` says why.", "content": status},
+    }
+    picture = {
+        "200": {"description": "The picture.", "content": {"image/png": {"schema": BINARY}}},
+        "404": _error_response("There is no such picture."),
+    }
+    return {
+        "/livez": {"get": _open("The server lives.", {"200": {"description": "It does.", "content": status}})},
+        "/readyz": {"get": _open("Whether the server can paint.", ready)},
+        "/images/{token}.png": {
+            "get": _open("A picture, for whoever has its address.", picture),
+            "parameters": [token],
+        },
+    }
+
+
+def _open(summary: str, responses: Schema) -> Schema:
+    return {"summary": summary, "security": [], "responses": responses}

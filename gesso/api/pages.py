@@ -1,0 +1,87 @@
+"""The pages for people: the front page, and the documentation written from the catalogue.
+
+Each is one file without a script that asks no other server for anything, and says so in its content security policy.
+"""
+
+import base64
+import hashlib
+import json
+import shlex
+from importlib.metadata import version
+from pathlib import Path
+
+from fastapi import APIRouter, Request
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from starlette.responses import HTMLResponse
+
+from gesso.accounts.credit import credits_text
+from gesso.api.links import links_of
+from gesso.api.parts import Parts
+from gesso.api.problems import ANSWERS
+from gesso.catalogue.entries import Endpoint, Parameter
+
+TEMPLATES = Path(__file__).parent / "templates"
+STYLE = (TEMPLATES / "style.css").read_text("utf-8")
+_STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
+_HEADERS = {
+    "Content-Security-Policy": (
+        f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+def routes(parts: Parts) -> APIRouter:
+    """/ and /docs."""
+    router = APIRouter()
+    templates = _environment()
+
+    def page(name: str, request: Request) -> HTMLResponse:
+        base = links_of(request, parts.settings).base
+        text = templates.get_template(name).render(base=base, catalogue=parts.catalogue, state=parts.engine_state())
+        return HTMLResponse(text, headers=_HEADERS)
+
+    @router.get("/")
+    async def home(request: Request) -> HTMLResponse:
+        return page("home.html", request)
+
+    @router.get("/docs")
+    async def documentation(request: Request) -> HTMLResponse:
+        return page("docs.html", request)
+
+    return router
+
+
+def curl(endpoint: Endpoint, base: str) -> str:
+    """A command for a shell that asks for the endpoint's example, and keeps the reply."""
+    body = json.dumps(dict(endpoint.example), indent=2, ensure_ascii=False)
+    return (
+        f"curl {shlex.quote(f'{base}/v1/{endpoint.slug}')} \\\n"
+        '  -H "x-api-key: $GESSO_KEY" \\\n'
+        "  -H 'Content-Type: application/json' \\\n"
+        f"  -o {'picture.jpg' if endpoint.returns == 'image' else 'reply.json'} \\\n"
+        f"  -d {shlex.quote(body)}"
+    )
+
+
+def permitted(parameter: Parameter) -> str:
+    """The range of a number or the length of a text, in words; nothing where the type says it all."""
+    if parameter.minimum is not None:
+        step = f", multiples of {parameter.multiple_of}" if parameter.multiple_of else ""
+        return f"{parameter.minimum} to {parameter.maximum}{step}"
+    return f"at most {parameter.longest} characters" if parameter.longest else ""
+
+
+def _environment() -> Environment:
+    templates = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
+    templates.filters |= {"credits": credits_text, "permitted": permitted, "json": json.dumps}
+    templates.globals |= {"style": Markup(STYLE), "curl": curl, "answers": _answers(), "version": version("gesso")}
+    return templates
+
+
+def _answers() -> list[tuple[int, str, str]]:
+    kinds = sorted(ANSWERS.items(), key=lambda item: item[1].status)
+    return [(answer.status, answer.code, (kind.__doc__ or "").partition("\n")[0]) for kind, answer in kinds]

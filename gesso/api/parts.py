@@ -1,0 +1,27 @@
+"""What the HTTP interface is given to work with; `gesso.app` makes these and hands them over."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gesso.accounts.keys import Keys
+from gesso.catalogue.catalogue import Catalogue
+from gesso.engine.messages import EngineState
+from gesso.imaging.decode import Decoder
+from gesso.imaging.fetch import Fetcher
+from gesso.jobs.service import Service
+from gesso.settings import Settings
+from gesso.storage.objects import PictureFolder
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Ready-made and started. `engine_state` is asked anew each time."""
+
+    settings: Settings
+    catalogue: Catalogue
+    keys: Keys
+    service: Service
+    pictures: PictureFolder
+    decoder: Decoder
+    fetcher: Fetcher
+    engine_state: Callable[[], EngineState]

@@ -1,0 +1,64 @@
+"""The schemas of what goes out: pictures and errors, as `gesso.api.replies` and `gesso.api.problems` write them."""
+
+from typing import Any
+
+from gesso.api.problems import ANSWERS
+
+Schema = dict[str, Any]
+
+BINARY: Schema = {"type": "string", "format": "binary"}
+
+HEADERS = (
+    ("x-request-id", "string", "The id of this request, as in the server's log."),
+    ("x-cost", "number", "What was charged, in credits."),
+    ("x-remaining-credits", "number", "What the account has left."),
+    ("x-generation-time", "number", "Seconds of painting."),
+    ("x-seed-value", "integer", "The seed of the first picture; the others' follow one by one."),
+    ("x-output-metadata", "string", "JSON: width, height and number of the pictures."),
+    ("x-ignored-parameters", "string", "The fields of the request that mean nothing here, where there were any."),
+    ("x-image-urls", "string", "With an image as the reply: the addresses of the stored pictures."),
+)
+
+
+def _object(properties: Schema) -> Schema:
+    """All of its properties are always there."""
+    return {"type": "object", "required": list(properties), "properties": properties}
+
+
+_ONE_OR_MORE: Schema = {"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+
+PICTURES = _object(
+    {
+        "status": {"const": "Success"},
+        "image": _ONE_OR_MORE | {"description": "URL, or base64 if that was asked for; a list where samples > 1."},
+        "seed": {"type": "integer"},
+        "infer_time": {"type": "number", "description": "Seconds."},
+        "request_id": {"type": "string"},
+        "images": {
+            "type": "array",
+            "items": _object(
+                {
+                    "url": {"type": "string", "format": "uri"},
+                    "seed": {"type": "integer"},
+                    "width": {"type": "integer"},
+                    "height": {"type": "integer"},
+                }
+            ),
+        },
+        "cost": {"type": "number", "description": "Credits."},
+        "remaining_credits": {"type": "number"},
+        "ignored": {"type": "array", "items": {"type": "string"}},
+    }
+)
+
+PROBLEM = _object(
+    {
+        "error": {"type": "string", "description": "One sentence."},
+        "code": {"type": "string", "enum": sorted({one.code for one in ANSWERS.values()})},
+        "request_id": {"type": "string"},
+        "details": {
+            "type": "array",
+            "items": _object({"parameter": {"type": "string"}, "value": {}, "problem": {"type": "string"}}),
+        },
+    }
+)
