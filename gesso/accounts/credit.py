@@ -32,8 +32,9 @@ def parse_credits(text: str) -> int:
     """
     try:
         micro = Decimal(text.strip()) * MICRO_PER_CREDIT
+        allowed = abs(micro) <= MOST_MICRO and micro == int(micro)
     except InvalidOperation:
         raise BadRequest(f"{text!r} is not a number of credits.") from None
-    if not abs(micro) <= MOST_MICRO or micro != int(micro):
+    if not allowed:
         raise BadRequest(f"{text!r} credits: at most {credits_text(MOST_MICRO)}, and six decimals, are allowed.")
     return int(micro)

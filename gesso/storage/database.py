@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Connection, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, NoSuchModuleError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from gesso.errors import ServiceUnavailable, SettingsError
@@ -75,9 +75,16 @@ def _connect(url: str) -> AsyncEngine:
     if parsed.get_backend_name() == "sqlite":
         if not parsed.database:
             raise SettingsError(f"setting database_url = {url!r}: SQLite needs a file")
-        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(Path(parsed.database).parent)
         _tune_sqlite(engine)
     return engine
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"The folder {folder} of the database cannot be made: {error.strerror}") from None
 
 
 def _tune_sqlite(engine: AsyncEngine) -> None:
@@ -112,9 +119,7 @@ def _upgrade(connection: Connection) -> None:
 def _outage_told() -> Iterator[None]:
     try:
         yield
-    except OperationalError as error:
-        raise ServiceUnavailable(f"The database cannot be used: {error.orig}", retry_after=5) from error
+    except (IntegrityError, DataError, ProgrammingError):
+        raise  # what was asked of it was wrong
     except DBAPIError as error:
-        if not error.connection_invalidated:
-            raise
-        raise ServiceUnavailable(f"The database went away: {error.orig}", retry_after=5) from error
+        raise ServiceUnavailable(f"The database cannot be used: {error.orig}", retry_after=5) from error
