@@ -1,0 +1,200 @@
+"""Where the parts meet: builds each from the settings, in order, and takes them down again.
+
+Knows everyone; nobody below knows it.
+"""
+
+import asyncio
+import contextlib
+import secrets
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+
+import structlog
+import uvicorn
+
+from gesso.accounts.keys import Keys
+from gesso.api.application import create_api
+from gesso.api.parts import Parts
+from gesso.catalogue.catalogue import Catalogue, load_catalogue
+from gesso.catalogue.validation import read_request
+from gesso.engine.fake import FakeEngine
+from gesso.engine.local import LocalEngine
+from gesso.engine.messages import Admitted, Painted, Pixels, Progress
+from gesso.errors import BadRequest, Problem, SettingsError
+from gesso.imaging.address import Guard
+from gesso.imaging.decode import Decoder
+from gesso.imaging.fetch import Fetcher
+from gesso.imaging.png import encode_png
+from gesso.jobs.infotext import infotext
+from gesso.jobs.order import resolve
+from gesso.jobs.ports import Engine
+from gesso.jobs.queue import Queue
+from gesso.jobs.service import Service
+from gesso.settings import Settings
+from gesso.storage.database import Database, open_database
+from gesso.storage.objects import PictureFolder
+from gesso.storage.presence import Presence
+
+GRACE = 30
+"""Seconds that running requests have to finish after the server was told to stop."""
+
+
+def read_catalogue(settings: Settings) -> Catalogue:
+    """What can be asked of this server."""
+    return load_catalogue(settings.catalogue_file, settings.styles_file, settings.prompt_limit)
+
+
+def build_engine(settings: Settings) -> Engine:
+    """The engine that the settings name."""
+    if settings.engine == "fake":
+        return FakeEngine()
+    return LocalEngine(settings.device, settings.precision)
+
+
+@asynccontextmanager
+async def open_keys(settings: Settings) -> AsyncIterator[tuple[Keys, Database]]:
+    """Accounts and keys, for a command that needs nothing else."""
+    database = await open_database(settings.database)
+    try:
+        yield Keys(database), database
+    finally:
+        await database.close()
+
+
+@asynccontextmanager
+async def running_engine(settings: Settings) -> AsyncIterator[Engine]:
+    """The engine, started; stopped at the end of the block."""
+    engine = build_engine(settings)
+    await engine.start()
+    try:
+        yield engine
+    finally:
+        await engine.stop()
+
+
+@asynccontextmanager
+async def running_parts(settings: Settings) -> AsyncIterator[tuple[Parts, str | None]]:
+    """Everything a server is made of, and the owner's first key if this is the first start."""
+    catalogue = read_catalogue(settings)
+    async with contextlib.AsyncExitStack() as stack:
+        # First, because its process takes longest to be ready.
+        engine = await stack.enter_async_context(running_engine(settings))
+        keys, database = await stack.enter_async_context(open_keys(settings))
+        first_key = await keys.bootstrap(settings.bootstrap_key)
+        decoder = Decoder()
+        await decoder.start()
+        stack.push_async_callback(decoder.stop)
+        pictures = PictureFolder(settings.pictures_dir)
+        queue = Queue(settings.queue_per_account, settings.queue_total)
+        service = Service(database, pictures, engine, queue, Presence(settings.data_dir / "servers"))
+        await service.start()
+        stack.push_async_callback(service.stop)
+        yield (
+            Parts(
+                settings=settings,
+                catalogue=catalogue,
+                keys=keys,
+                service=service,
+                pictures=pictures,
+                decoder=decoder,
+                fetcher=Fetcher(Guard.opening(settings.fetch_allow)),
+                engine_state=lambda: engine.state,
+            ),
+            first_key,
+        )
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until told to stop.
+
+    Raises:
+        SettingsError: the address cannot be listened on.
+    """
+    log_to_standard_error()
+    with _listening(settings) as listener:
+        async with running_parts(settings) as (parts, first_key):
+            config = uvicorn.Config(
+                create_api(parts), log_config=None, access_log=False, timeout_graceful_shutdown=GRACE, lifespan="off"
+            )
+            _announce(settings, listener.getsockname()[1], first_key)
+            await uvicorn.Server(config).serve(sockets=[listener])
+
+
+def log_to_standard_error() -> None:
+    """Logs go beside the output, not into it."""
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+
+
+def _listening(settings: Settings) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+        return socket.create_server((settings.host, settings.port), family=family, backlog=1024)
+    except OSError as error:
+        raise SettingsError(
+            f"setting host = {settings.host!r}, port = {settings.port}: cannot listen there ({error.strerror}); "
+            "choose another with --port, or 0 for any free one"
+        ) from None
+
+
+def _announce(settings: Settings, port: int, first_key: str | None) -> None:
+    url = settings.public_url or f"http://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{port}"
+    print(f"Gesso is at {url}  (its API: {url}/docs)", flush=True)
+    if first_key is not None:
+        print(f"API key: {first_key}", flush=True)
+        print("Keep it: it is not shown again.", flush=True)
+    else:
+        print("A new key: gesso keys create owner", flush=True)
+
+
+async def generate(
+    settings: Settings,
+    slug: str,
+    body: Mapping[str, object],
+    start_image: bytes | None,
+    on_progress: Callable[[int, int], None],
+) -> tuple[bytes, ...]:
+    """Paint one request without a server or an account: the pictures as PNG, in seed order.
+
+    `on_progress` hears how many model evaluations are done, and how many are due in all.
+
+    Raises BadRequest also for a parameter that the endpoint does not know; else as a server's reply would say.
+    """
+    catalogue = read_catalogue(settings)
+    valid = read_request(catalogue.endpoint(slug), body)
+    if valid.ignored:
+        unknown = [Problem(name, body[name], f"{slug} has no such parameter") for name in valid.ignored]
+        raise BadRequest.of(unknown)
+    pixels = None if start_image is None else await _decode(start_image)
+    order = resolve(valid, secrets.token_hex(8), catalogue, models_dir=settings.models, start_image=pixels)
+    pictures: dict[int, Pixels] = {}
+    done: dict[int, int] = {}
+    async with running_engine(settings) as engine:
+        async for event in engine.paint(order.paint):
+            match event:
+                case Admitted():
+                    on_progress(0, 1)
+                case Progress():
+                    done[event.image] = event.done
+                    on_progress(sum(done.values()), event.due * len(order.paint.seeds))
+                case Painted():
+                    pictures[event.image] = event.pixels
+    return tuple(encode_png(pictures[image], infotext(order, seed)) for image, seed in enumerate(order.paint.seeds))
+
+
+async def _decode(data: bytes) -> Pixels:
+    decoder = Decoder()
+    try:
+        return await decoder.decode(data)
+    finally:
+        await decoder.stop()
+
+
+async def wait_until_ready(engine: Engine, seconds: float) -> bool:
+    """Whether the engine is ready within so many seconds."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while engine.state.status != "ready":
+                await asyncio.sleep(0.05)
+    return engine.state.status == "ready"

@@ -1,0 +1,1 @@
+"""The command line: thin commands, each a few lines over `gesso.app`."""

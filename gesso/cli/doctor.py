@@ -1,0 +1,82 @@
+"""`gesso doctor`: whether everything that a server needs is there."""
+
+import asyncio
+import platform
+import sys
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from gesso import app as house
+from gesso.cli.listing import show
+from gesso.errors import GessoError
+from gesso.settings import Settings, read_settings
+
+PATIENCE = 120.0
+LIBRARIES = ("torch", "diffusers", "transformers")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at."""
+
+    what: str
+    good: bool
+    found: str
+
+
+def doctor(*, json: bool = False) -> None:
+    """Look at everything a server needs; exit status 1 if something is wrong.
+
+    Args:
+        json: Print JSON.
+    """
+    findings = asyncio.run(_look(read_settings()))
+    show([{"what": one.what, "good": one.good, "found": one.found} for one in findings], json)
+    if not all(finding.good for finding in findings):
+        sys.exit(1)
+
+
+async def _look(settings: Settings) -> list[Finding]:
+    findings = [
+        Finding("python", True, platform.python_version()),
+        *(Finding(library, True, version(library)) for library in LIBRARIES),
+    ]
+    async for finding in _rooms(settings):
+        findings.append(finding)
+    return findings
+
+
+async def _rooms(settings: Settings) -> AsyncIterator[Finding]:
+    yield Finding("data_dir", True, str(settings.data_dir))
+    yield await _database(settings)
+    yield _checkpoints(settings)
+    yield await _engine(settings)
+
+
+async def _database(settings: Settings) -> Finding:
+    try:
+        async with house.open_keys(settings) as (keys, _):
+            return Finding("database", True, f"{settings.database}, {len(await keys.accounts())} account(s)")
+    except GessoError as error:
+        return Finding("database", False, error.sentence)
+
+
+def _checkpoints(settings: Settings) -> Finding:
+    catalogue = house.read_catalogue(settings)
+    bound = {id for endpoint in catalogue.endpoints.values() for id in endpoint.checkpoints.values()}
+    missing = sorted(id for id in bound if not catalogue.checkpoints[id].path(settings.models).is_file())
+    if missing:
+        return Finding("checkpoints", False, f"no file for {', '.join(missing)}")
+    return Finding("checkpoints", True, f"{len(bound)} bound, every file there")
+
+
+async def _engine(settings: Settings) -> Finding:
+    began = time.monotonic()
+    async with house.running_engine(settings) as engine:
+        ready = await house.wait_until_ready(engine, PATIENCE)
+        seconds = time.monotonic() - began
+        if not ready:
+            return Finding("engine", False, f"not ready after {seconds:.0f} s")
+        return Finding("engine", True, f"ready on {engine.state.device} after {seconds:.1f} s")

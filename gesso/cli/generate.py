@@ -1,0 +1,103 @@
+"""`gesso generate`: a picture without a server."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from gesso import app as house
+from gesso.errors import BadRequest
+from gesso.settings import read_settings
+
+BAR = 30
+
+
+def generate(
+    prompt: str,
+    /,
+    *,
+    model: str = "sdxl1.0-txt2img",
+    out: Path = Path("gesso.png"),
+    negative_prompt: str | None = None,
+    seed: str | None = None,
+    samples: str | None = None,
+    steps: Annotated[str | None, Parameter(name=["--steps", "--num-inference-steps"])] = None,
+    guidance_scale: str | None = None,
+    scheduler: str | None = None,
+    width: Annotated[str | None, Parameter(name=["--width", "--img-width"])] = None,
+    height: Annotated[str | None, Parameter(name=["--height", "--img-height"])] = None,
+    style: str | None = None,
+    refiner: str | None = None,
+    high_noise_fraction: str | None = None,
+    strength: str | None = None,
+    image: Path | None = None,
+    base_model: str | None = None,
+) -> None:
+    """Paint a picture here and now; no server is needed. Parameters are those of the endpoint.
+
+    Args:
+        prompt: What to paint.
+        model: The endpoint whose model paints it.
+        out: Where the PNG goes; with several samples their numbers are put before its suffix.
+        negative_prompt: What not to paint.
+        seed: The same seed paints the same picture.
+        samples: How many pictures.
+        steps: Denoising steps.
+        guidance_scale: How closely the prompt is followed.
+        scheduler: A sampler's name.
+        width: Pixels.
+        height: Pixels.
+        style: A style's name.
+        refiner: Whether the refiner takes part: true or false.
+        high_noise_fraction: The share of the noise schedule that the base paints before the refiner.
+        strength: How much a start image is changed.
+        image: A start image's file, for an image-to-image endpoint.
+        base_model: Which model an image-to-image endpoint paints with.
+    """
+    given = {
+        "prompt": prompt,
+        "negative_prompt": negative_prompt,
+        "seed": seed,
+        "samples": samples,
+        "num_inference_steps": steps,
+        "guidance_scale": guidance_scale,
+        "scheduler": scheduler,
+        "img_width": width,
+        "img_height": height,
+        "style": style,
+        "refiner": refiner,
+        "high_noise_fraction": high_noise_fraction,
+        "strength": strength,
+        "image": None if image is None else str(image),
+        "base_model": base_model,
+    }
+    body = {name: value for name, value in given.items() if value is not None}
+    start_image = None if image is None else _read(image)
+    pngs = asyncio.run(house.generate(read_settings(), model, body, start_image, _show_progress))
+    for number, png in enumerate(pngs, start=1):
+        path = out if len(pngs) == 1 else out.with_name(f"{out.stem}-{number}{out.suffix}")
+        _write(path, png)
+        print(path)
+
+
+def _show_progress(done: int, due: int) -> None:
+    if sys.stderr.isatty():
+        filled = BAR * done // due
+        end = "\n" if done == due else ""
+        print(f"\r[{'#' * filled}{'.' * (BAR - filled)}] {done}/{due}", end=end, file=sys.stderr, flush=True)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadRequest(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise BadRequest(f"{path} cannot be written: {error.strerror}") from None

@@ -1,0 +1,70 @@
+"""`gesso`: the commands together, and what they have in common: exit status 1 is one clear line on standard error."""
+
+import asyncio
+import sys
+from typing import Annotated, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+
+import gesso
+from gesso import app as house
+from gesso.cli import doctor, generate, ledger, models, prompt
+from gesso.errors import GessoError
+from gesso.settings import read_settings
+
+app = App(name="gesso", version=gesso.__version__, help="A self-hosted SDXL image API.")
+app.command(generate.generate)
+app.command(ledger.accounts)
+app.command(ledger.keys)
+app.command(ledger.credits)
+app.command(models.models)
+app.command(prompt.prompt)
+app.command(doctor.doctor)
+
+
+@app.command
+def serve(
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    data_dir: str | None = None,
+    engine: Literal["local", "fake"] | None = None,
+    device: str | None = None,
+    replies: Literal["documented", "image", "json"] | None = None,
+    public_url: Annotated[str | None, Parameter(name="--public-url")] = None,
+) -> None:
+    """Serve the API until told to stop. Flags outrank GESSO_... in the environment, which outranks gesso.toml.
+
+    Args:
+        host: Address to listen on.
+        port: Port to listen on; 0 takes a free one.
+        data_dir: Where everything is kept.
+        engine: `fake` paints placeholders at once, for load tests.
+        device: auto, cpu, cuda, cuda:1, ...
+        replies: Form of replies where the caller does not say.
+        public_url: The server's address as its callers see it.
+    """
+    settings = read_settings(
+        host=host, port=port, data_dir=data_dir, engine=engine, device=device, replies=replies, public_url=public_url
+    )
+    asyncio.run(house.serve(settings))
+
+
+def main() -> None:
+    """Run the command that was given; this is what `gesso` starts."""
+    house.log_to_standard_error()
+    try:
+        app(exit_on_error=False, print_error=False)
+    except GessoError as error:
+        _give_up(error.sentence)
+    except CycloptsError as error:
+        _give_up(" ".join(str(error).split()))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(1)
+
+
+def _give_up(sentence: str) -> None:
+    print(f"gesso: {sentence}", file=sys.stderr)
+    sys.exit(1)

@@ -1,0 +1,40 @@
+"""`gesso models`: which checkpoints there are, and what paints with them."""
+
+from cyclopts import App
+
+from gesso import app as house
+from gesso.cli.listing import show
+from gesso.settings import read_settings
+
+models = App(name="models", help="Checkpoints.")
+
+
+@models.command(name="list")
+def list_models(*, json: bool = False) -> None:
+    """Every checkpoint of the catalogue: which endpoints it serves, and whether its file is here.
+
+    Args:
+        json: Print JSON.
+    """
+    settings = read_settings()
+    catalogue = house.read_catalogue(settings)
+    rows = []
+    for checkpoint in catalogue.checkpoints.values():
+        path = checkpoint.path(settings.models)
+        serves = [
+            slug if role == "base" else f"{slug} ({role})"
+            for slug, endpoint in catalogue.endpoints.items()
+            for role, id in endpoint.checkpoints.items()
+            if id == checkpoint.id
+        ]
+        rows.append(
+            {
+                "id": checkpoint.id,
+                "kind": checkpoint.kind,
+                "present": path.is_file(),
+                "megabytes": round(path.stat().st_size / 1e6, 1) if path.is_file() else None,
+                "serves": serves,
+                "file": str(path),
+            }
+        )
+    show(rows, json)

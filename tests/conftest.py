@@ -1,0 +1,16 @@
+"""What holds for the whole suite."""
+
+import os
+from collections.abc import Generator
+
+import pytest
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Under GESSO_REQUIRE_ALL=1 a skipped test has failed, unless it says that it needs a GPU."""
+    report = yield
+    if report.skipped and os.environ.get("GESSO_REQUIRE_ALL") == "1" and "gpu" not in item.keywords:
+        report.outcome = "failed"
+        report.longrepr = f"skipped, but everything is required: {report.longrepr}"
+    return report

@@ -1,0 +1,160 @@
+"""Lone runs: what plain diffusers pipelines paint of the random checkpoints, one request at a time."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import StableDiffusionXLImg2ImgPipeline, StableDiffusionXLPipeline
+from PIL import Image
+from torch import Tensor
+from transformers import CLIPTokenizer
+
+import gesso.prompt
+from gesso.diffusion.noise import NoiseSource
+from gesso.diffusion.schedulers import build_scheduler
+from gesso.sdxl.architecture import PredictionType
+from tests.tiny import architecture, build_parts
+
+VOCABULARY = Path(gesso.prompt.__file__).parent / "clip_vocabulary"
+
+
+@dataclass(frozen=True)
+class LoneRun:
+    """One request of one image, as diffusers' callers would put it."""
+
+    scheduler: str
+    steps: int
+    seed: int
+    prompt: str
+    negative_prompt: str | None
+    guidance_scale: float
+    width: int = 64
+    height: int = 96
+    prediction_type: PredictionType = "epsilon"
+
+
+def tokenizer(padding: str) -> CLIPTokenizer:
+    """CLIP's, from the vocabulary that the package ships."""
+    return CLIPTokenizer(
+        str(VOCABULARY / "vocab.json"), str(VOCABULARY / "merges.txt"), pad_token=padding, model_max_length=77
+    )
+
+
+def text_to_image(run: LoneRun, denoising_end: float | None = None, source: NoiseSource | None = None) -> Tensor:
+    """The final latent, [channels, h, w]."""
+    pipeline = _pipeline(StableDiffusionXLPipeline, run)
+    output = pipeline(**_arguments(run, source), denoising_end=denoising_end, width=run.width, height=run.height)
+    return output.images[0]
+
+
+def image_to_image(run: LoneRun, start: Image.Image, strength: float) -> Tensor:
+    """The final latent, [channels, h, w]."""
+    pipeline = _pipeline(StableDiffusionXLImg2ImgPipeline, run)
+    return pipeline(**_arguments(run, None), image=start, strength=strength).images[0]
+
+
+def base_and_refiner(run: LoneRun, fraction: float) -> Tensor:
+    """The final latent of an ensemble of experts, handed over where diffusers does."""
+    source = NoiseSource(run.seed)
+    between = text_to_image(run, denoising_end=fraction, source=source)[None]
+    refiner = _refiner(run)
+    return refiner(**_arguments(run, source), image=between, denoising_start=fraction).images[0]
+
+
+def base_then_refiner(run: LoneRun, strength: float) -> Tensor:
+    """The final latent of a whole base run, redrawn by the refiner."""
+    source = NoiseSource(run.seed)
+    between = text_to_image(run, source=source)[None]
+    return _refiner(run)(**_arguments(run, source), image=between, strength=strength).images[0]
+
+
+def base_and_refiner_by_steps(run: LoneRun, fraction: float) -> Tensor:
+    """The final latent of an ensemble handed over at a step's end: a plain loop, for the samplers that evaluate their
+    model twice a step. The base takes every step that begins before the cut in the noise schedule."""
+    source = NoiseSource(run.seed)
+    base, refiner = _pipeline(StableDiffusionXLPipeline, run), _refiner(run)
+    latents = torch.randn((1, 4, run.height // 32, run.width // 32), generator=source.generator)
+    for pipeline in (base, refiner):
+        pipeline.scheduler.set_timesteps(run.steps)
+    cutoff = round(1000 - fraction * 1000)
+    timesteps = base.scheduler.timesteps
+    cut = 2 * sum(float(timestep) >= cutoff for timestep in timesteps[::2])
+    latents = latents * base.scheduler.init_noise_sigma
+    latents = _loop(base, run, latents, timesteps[:cut], source)
+    refiner.scheduler.set_begin_index(cut)
+    return _loop(refiner, run, latents, timesteps[cut:], source)[0]
+
+
+def decode(latent: Tensor) -> np.ndarray[Any, Any]:
+    """The picture of a latent, [height, width, 3] uint8."""
+    vae = build_parts(architecture())["vae"]
+    picture = vae.decode(latent[None] / vae.config.scaling_factor).sample[0]
+    return ((picture / 2 + 0.5).clamp(0, 1).permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
+
+
+@torch.no_grad()
+def _loop(pipeline: Any, run: LoneRun, latents: Tensor, timesteps: Tensor, source: NoiseSource) -> Tensor:
+    conditional, unconditional, pooled, empty = pipeline.encode_prompt(run.prompt, negative_prompt=run.negative_prompt)
+    refines = pipeline.text_encoder is None
+    ends = ((2.5,), (6.0,)) if refines else ((run.height, run.width), (run.height, run.width))
+    size_ids = torch.tensor([[run.height, run.width, 0, 0, *end] for end in ends], dtype=torch.float32)
+    added = {"text_embeds": torch.cat([empty, pooled]), "time_ids": size_ids}
+    for timestep in timesteps:
+        seen = pipeline.scheduler.scale_model_input(torch.cat([latents] * 2), timestep)
+        context = torch.cat([unconditional, conditional])
+        rows = pipeline.unet(seen, timestep, encoder_hidden_states=context, added_cond_kwargs=added).sample
+        prediction = rows[:1] + run.guidance_scale * (rows[1:] - rows[:1])
+        extra = pipeline.prepare_extra_step_kwargs(source.generator, 0.0)
+        latents = pipeline.scheduler.step(prediction, timestep, latents, **extra).prev_sample
+    return latents
+
+
+def _arguments(run: LoneRun, source: NoiseSource | None) -> dict[str, Any]:
+    return {
+        "prompt": run.prompt,
+        "negative_prompt": run.negative_prompt,
+        "num_inference_steps": run.steps,
+        "guidance_scale": run.guidance_scale,
+        "generator": (source or NoiseSource(run.seed)).generator,
+        "output_type": "latent",
+    }
+
+
+def _pipeline(pipeline: Any, run: LoneRun) -> Any:
+    parts = build_parts(architecture("base", run.prediction_type))
+    built = pipeline(
+        **parts,
+        tokenizer=tokenizer("<|endoftext|>"),
+        tokenizer_2=tokenizer("!"),
+        scheduler=_scheduler(run),
+        force_zeros_for_empty_prompt=True,
+        add_watermarker=False,
+    )
+    built.set_progress_bar_config(disable=True)
+    return built
+
+
+def _refiner(run: LoneRun) -> Any:
+    parts = build_parts(architecture("refiner", run.prediction_type), seed=1)
+    built = StableDiffusionXLImg2ImgPipeline(
+        **parts,
+        text_encoder=None,
+        tokenizer=None,
+        tokenizer_2=tokenizer("!"),
+        scheduler=_scheduler(run),
+        requires_aesthetics_score=True,
+        force_zeros_for_empty_prompt=False,
+        add_watermarker=False,
+    )
+    built.set_progress_bar_config(disable=True)
+    return built
+
+
+def _scheduler(run: LoneRun) -> Any:
+    scheduler = build_scheduler(run.scheduler, run.prediction_type)
+    if run.scheduler.startswith("DPM++ SDE"):
+        scheduler.register_to_config(noise_sampler_seed=run.seed)
+        scheduler.noise_sampler_seed = run.seed
+    return scheduler
