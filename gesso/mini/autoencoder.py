@@ -1,0 +1,167 @@
+"""The family's autoencoder, wired so that it starts out right.
+
+Its encoder is the analytic latent written as convolutions: nothing is left to learn. Its decoder starts by painting
+every latent cell in its mean colour, so that hues are exact from the first step, and learns the outlines.
+
+Two tricks make this possible inside `AutoencoderKL`. Group normalisation would take the brightness of a picture away:
+constant reference channels dominate its statistics, so that it is nearly a fixed scale. And SiLU is not linear:
+signals run in pairs of opposite sign, since silu(y) - silu(-y) = y.
+"""
+
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor, nn
+
+from gesso.mini.latents import COLOUR, DEVIATION, MEAN
+from gesso.mini.models import LATENT_CHANNELS, autoencoder
+
+_STRONG = 100.0
+_FIRM = 8.0
+_LOG_VARIANCE = -20.0
+
+
+def wired_autoencoder() -> AutoencoderKL:
+    """An autoencoder whose encoder is final and whose decoder paints mean colours."""
+    vae = autoencoder()
+    with torch.no_grad():
+        for half in (vae.encoder, vae.decoder):
+            for module in half.modules():
+                _quieten(module)
+        _wire_encoder(vae)
+        _wire_decoder(vae)
+    vae.encoder.requires_grad_(False)
+    vae.quant_conv.requires_grad_(False)
+    return vae
+
+
+def _quieten(module: nn.Module) -> None:
+    """Make a block with a shortcut pass its input on: what it adds starts at zero."""
+    name = type(module).__name__
+    if name == "ResnetBlock2D":
+        _clear(module.conv2)
+        if module.conv_shortcut is not None:
+            _carry(module.conv_shortcut)
+    elif name == "Attention":
+        _clear(module.to_out[0])
+        module.requires_grad_(False)
+
+
+def _clear(layer: nn.Module) -> None:
+    layer.weight.zero_()
+    layer.bias.zero_()
+
+
+def _references(channels: int) -> slice:
+    """The last eighth of the channels (at least two) hold constants, half of each sign."""
+    return slice(channels - max(2, channels // 8), channels)
+
+
+def _carry(shortcut: nn.Module) -> None:
+    """Carry channels on by number, and references to references."""
+    _clear(shortcut)
+    wide, narrow = shortcut.out_channels, shortcut.in_channels
+    to, source = _references(wide), _references(narrow)
+    for channel in range(min(to.start, source.start)):
+        shortcut.weight[channel, channel] = 1
+    for number, channel in enumerate(range(to.start, wide)):
+        same_sign = source.start + number % 2
+        shortcut.weight[channel, same_sign] = 1
+
+
+def _set_references(layer: nn.Module, size: float) -> None:
+    for number, channel in enumerate(range(*_references(layer.out_channels).indices(layer.out_channels))):
+        layer.bias[channel] = size if number % 2 == 0 else -size
+
+
+def _scale(norm: nn.Module, size: float, signals: float) -> None:
+    """Undo the division by a deviation that the references make known beforehand."""
+    channels = norm.num_channels
+    references = _references(channels)
+    count = references.stop - references.start
+    norm.weight.fill_(((count * size**2 + signals) / channels) ** 0.5)
+    norm.bias.zero_()
+
+
+def _wire_encoder(vae: AutoencoderKL) -> None:
+    encoder = vae.encoder
+    _clear(encoder.conv_in)
+    encoder.conv_in.weight[:3, :, 1, 1] = torch.eye(3)
+    _set_references(encoder.conv_in, _STRONG)
+    samplers = [block.downsamplers[0].conv for block in encoder.down_blocks if block.downsamplers]
+    for layer in samplers[:-1]:
+        _average(layer)
+    _transform(samplers[-1])
+    _scale(encoder.conv_norm_out, _STRONG, 2.0 * LATENT_CHANNELS)
+    _clear(encoder.conv_out)
+    _join_pairs(encoder.conv_out, LATENT_CHANNELS)
+    encoder.conv_out.bias[LATENT_CHANNELS:] = _LOG_VARIANCE
+    _pass_on(vae.quant_conv)
+    _pass_on(vae.post_quant_conv)
+
+
+def _average(layer: nn.Module) -> None:
+    """Halve a picture by the mean of 2 x 2; the third row and column of the kernel stay unused."""
+    _clear(layer)
+    for channel in range(layer.out_channels):
+        layer.weight[channel, channel, :2, :2] = 0.25
+
+
+def _transform(layer: nn.Module) -> None:
+    """Cells to latents: colours decorrelated, Haar bands, whitening; every latent in both signs."""
+    _average(layer)
+    layer.weight[: 2 * LATENT_CHANNELS] = 0
+    signs = torch.tensor([[[1, 1], [1, 1]], [[1, -1], [1, -1]], [[1, 1], [-1, -1]], [[1, -1], [-1, 1]]]) / 4
+    kernel = torch.einsum("oc,bhw->bochw", COLOUR, signs).flatten(0, 1) / DEVIATION.unsqueeze(3)
+    offset = (-MEAN / DEVIATION).flatten()
+    layer.weight[:LATENT_CHANNELS, :3, :2, :2] = kernel
+    layer.bias[:LATENT_CHANNELS] = offset
+    layer.weight[LATENT_CHANNELS : 2 * LATENT_CHANNELS, :3, :2, :2] = -kernel
+    layer.bias[LATENT_CHANNELS : 2 * LATENT_CHANNELS] = -offset
+
+
+def _join_pairs(layer: nn.Module, count: int) -> None:
+    """Channel n minus channel n + count."""
+    layer.weight[:count, :count, 1, 1] = torch.eye(count)
+    layer.weight[:count, count : 2 * count, 1, 1] = -torch.eye(count)
+
+
+def _pass_on(layer: nn.Module) -> None:
+    _clear(layer)
+    layer.weight[:, :, 0, 0] = torch.eye(layer.out_channels)
+
+
+def _wire_decoder(vae: AutoencoderKL) -> None:
+    decoder = vae.decoder
+    colour = _mean_colour()
+    offset = (COLOUR.T @ MEAN[:3, 0, 0]).flatten()
+    for sign, first in ((1.0, 0), (-1.0, 3)):
+        decoder.conv_in.weight[first : first + 3] = 0
+        decoder.conv_in.weight[first : first + 3, :3, 1, 1] = sign * colour
+        decoder.conv_in.bias[first : first + 3] = sign * offset
+    _constant(decoder.conv_in)
+    _set_references(decoder.conv_in, _FIRM)
+    for block in decoder.up_blocks:
+        for sampler in block.upsamplers or ():
+            _copy(sampler.conv)
+    for module in decoder.modules():
+        if isinstance(module, nn.GroupNorm):
+            _scale(module, _FIRM, module.num_channels)
+    _clear(decoder.conv_out)
+    _join_pairs(decoder.conv_out, 3)
+
+
+def _mean_colour() -> Tensor:
+    """[3, 3]: from the first three latents to RGB in -1..1."""
+    return COLOUR.T * DEVIATION[:3, 0, 0]
+
+
+def _constant(layer: nn.Module) -> None:
+    references = _references(layer.out_channels)
+    layer.weight[references] = 0
+    layer.bias[references] = 0
+
+
+def _copy(layer: nn.Module) -> None:
+    _clear(layer)
+    for channel in range(layer.out_channels):
+        layer.weight[channel, channel, 1, 1] = 1

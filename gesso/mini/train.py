@@ -1,0 +1,146 @@
+"""`python -m gesso.mini.train STAGE`: the embedded family from nothing, stage by stage.
+
+    text     the two encoders learn to read captions
+    unet     the base learns to paint them               (needs text)
+    vae      the decoder learns crisp pixels             (needs nothing)
+    refiner  a smaller UNet for the last of the noise    (needs text)
+    looks    six fine-tunes of the base                  (needs unet)
+    export   the files that ship                         (needs all)
+
+Every stage keeps its state in the folder, saves it every few minutes and goes on where it was stopped.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from torch import Tensor, nn
+
+from gesso.mini import models
+from gesso.mini.autoencoder import wired_autoencoder
+from gesso.mini.conditioning import Tokens
+from gesso.mini.export import Family, export
+from gesso.mini.looks import LOOKS, PLAIN, Look
+from gesso.mini.noise import late_timesteps
+from gesso.mini.runs import Pace, Run
+from gesso.mini.train_text import TextTraining, loss_and_accuracy, sample
+from gesso.mini.train_unet import LAST, Diet, Painter, diet_at, refiner_view, velocity_loss
+from gesso.mini.train_vae import lesson, painting_loss
+
+PACES = {
+    "text": Pace(steps=1200, rate=1.5e-3),
+    "unet": Pace(steps=8000, rate=1.2e-3),
+    "vae": Pace(steps=2500, rate=2e-3, warmup=50, decay=0.5, average=0.995),
+    "refiner": Pace(steps=600, rate=1.5e-3, warmup=50, decay=0.5, average=0.99),
+    "looks": Pace(steps=150, rate=3e-4, warmup=10, decay=0.7, average=0.95),
+}
+SEED = 57
+REPORT_STEPS = 50
+SAVE_SECONDS = 150.0
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Where the states lie: one file a stage, `look-NAME` for each look."""
+
+    folder: Path
+
+    def state(self, name: str) -> Path:
+        return self.folder / f"{name}.pt"
+
+    def averaged(self, name: str, model: nn.Module) -> nn.Module:
+        """The model with the averaged weights that a stage has reached."""
+        model.load_state_dict(torch.load(self.state(name), weights_only=False)["average"])
+        return model.eval().requires_grad_(False)
+
+    def text(self) -> TextTraining:
+        training = TextTraining()
+        self.averaged("text", training)
+        return training
+
+    def painter(self, look: Look = PLAIN) -> Painter:
+        text = self.text()
+        return Painter(Tokens(), (text.encoder, text.encoder_2), look)
+
+    def unet(self, name: str) -> UNet2DConditionModel:
+        unet = models.refiner_unet() if name == "refiner" else models.base_unet()
+        self.averaged(name, unet)
+        return unet
+
+    def vae(self) -> AutoencoderKL:
+        vae = models.autoencoder()
+        self.averaged("vae", vae)
+        return vae
+
+
+def follow(run: Run, state: Path, lesson_loss: Callable[[], Tensor]) -> None:
+    """Learn until the pace's last step, from the saved state if there is one; say how it goes."""
+    if state.exists():
+        run.load(state)
+    started, saved, smooth = time.monotonic(), time.monotonic(), 0.0
+    first = run.step
+    while run.step < run.pace.steps:
+        loss = lesson_loss()
+        run.learn(loss)
+        smooth = loss.item() if run.step == first + 1 else 0.98 * smooth + 0.02 * loss.item()
+        if run.step % REPORT_STEPS == 0:
+            seconds = (time.monotonic() - started) / (run.step - first)
+            print(f"{state.stem}: step {run.step} of {run.pace.steps}, loss {smooth:.4f}, {seconds:.2f} s a step", flush=True)
+        if time.monotonic() - saved > SAVE_SECONDS:
+            run.save(state)
+            saved = time.monotonic()
+    run.save(state)
+
+
+def train_text(workshop: Workshop, pace: Pace) -> None:
+    tokens, training = Tokens(), TextTraining()
+    run = Run(training, pace, SEED)
+    follow(run, workshop.state("text"), lambda: loss_and_accuracy(training, sample(run.rng, 160, tokens.idle_words), tokens)[0])
+
+
+def train_unet(workshop: Workshop, pace: Pace) -> None:
+    painter = workshop.painter()
+    _paint_along(models.base_unet(), painter, pace, workshop.state("unet"), diet_at)
+
+
+def train_looks(workshop: Workshop, pace: Pace) -> None:
+    for name, look in LOOKS.items():
+        unet = workshop.unet("unet").train().requires_grad_(True)
+        _paint_along(unet, workshop.painter(look), pace, workshop.state(f"look-{name}"), lambda progress: LAST)
+
+
+def _paint_along(
+    unet: UNet2DConditionModel, painter: Painter, pace: Pace, state: Path, diet: Callable[[float], Diet]
+) -> None:
+    run = Run(unet.to(memory_format=torch.channels_last), pace, SEED)
+    follow(run, state, lambda: velocity_loss(unet, painter.batch(diet(run.progress), run.rng)))
+
+
+def train_refiner(workshop: Workshop, pace: Pace) -> None:
+    painter, unet = workshop.painter(), models.refiner_unet().to(memory_format=torch.channels_last)
+    run = Run(unet, pace, SEED)
+
+    def loss() -> Tensor:
+        batch = refiner_view(painter.batch(LAST, run.rng), run.rng)
+        return velocity_loss(unet, batch, late_timesteps)
+
+    follow(run, workshop.state("refiner"), loss)
+
+
+def train_vae(workshop: Workshop, pace: Pace) -> None:
+    vae = wired_autoencoder().to(memory_format=torch.channels_last)
+    run = Run(vae, pace, SEED)
+    follow(run, workshop.state("vae"), lambda: painting_loss(vae, lesson(run.rng)))
+
+
+STAGES: dict[str, Callable[[Workshop, Pace], None]] = {
+    "text": train_text,
+    "unet": train_unet,
+    "vae": train_vae,
+    "refiner": train_refiner,
+    "looks": train_looks,
+}

@@ -1,0 +1,75 @@
+"""Teach the autoencoder's decoder to paint crisp pixels from analytic latents. Its encoder is final by construction.
+
+Small windows of large pictures take turns with whole small ones, in every manner of painting. The latents carry a
+little noise, since a UNet's are never quite clean.
+"""
+
+import random
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from diffusers import AutoencoderKL
+from torch import Tensor
+
+from gesso.mini.latents import CELL, latents_of
+from gesso.mini.looks import LOOKS, PLAIN, Look
+from gesso.mini.models import FACTOR
+from gesso.mini.rendering import Window, compose, render
+from gesso.mini.scenes import sample_scene
+
+SIZES = ((512, 512), (768, 768), (1024, 1024), (896, 1152), (896, 1152), (1152, 896), (1536, 1536))
+EDGE_WEIGHT = 0.5
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Windows of `cells` x `cells` latent cells, `count` at a time."""
+
+    cells: int
+    count: int
+
+
+CROPS = (Crop(8, 6), Crop(8, 6), Crop(12, 3), Crop(16, 2))
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """pixels: [images, 3, height, width] in -1..1; latents: [images, 12, height/32, width/32]."""
+
+    pixels: Tensor
+    latents: Tensor
+
+
+def lesson(rng: random.Random) -> Lesson:
+    """Windows of one size, each of a picture of its own."""
+    crop = rng.choice(CROPS)
+    shown = torch.stack([_window(crop.cells * FACTOR, rng) for _ in range(crop.count)])
+    latents = latents_of(F.avg_pool2d(shown, CELL))
+    strength = 0.25 * torch.rand(crop.count, 1, 1, 1) ** 2
+    return Lesson(shown * 2 - 1, latents + strength * torch.randn_like(latents))
+
+
+def _window(side: int, rng: random.Random) -> Tensor:
+    width, height = rng.choice([(w, h) for w, h in SIZES if min(w, h) >= side])
+    picture = compose(sample_scene(rng, 0.3), width, height, rng, _look(rng))
+    left, top = (rng.randrange(0, full - side + 1, FACTOR) for full in (width, height))
+    return render(picture, Window(left, top, side, side))
+
+
+def _look(rng: random.Random) -> Look:
+    return PLAIN if rng.random() < 0.6 else rng.choice(tuple(LOOKS.values()))
+
+
+def painting_loss(vae: AutoencoderKL, taught: Lesson) -> Tensor:
+    """Mean absolute error of pixels and of their differences to the next, so that edges count."""
+    latents = taught.latents.contiguous(memory_format=torch.channels_last)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        painted = vae.decode(latents).sample
+    painted = painted.float()
+    steps = (_differences(painted, taught.pixels, axis) for axis in (2, 3))
+    return F.l1_loss(painted, taught.pixels) + EDGE_WEIGHT * torch.stack(list(steps)).sum()
+
+
+def _differences(painted: Tensor, true: Tensor, axis: int) -> Tensor:
+    return F.l1_loss(painted.diff(dim=axis), true.diff(dim=axis))
