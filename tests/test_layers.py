@@ -12,7 +12,8 @@ PACKAGE = Path(gesso.__file__).parent
 
 # Top to bottom. Rooms on one line are siblings, which do not know each other.
 LAYERS = (
-    ("cli", "__main__"),
+    ("__main__",),
+    ("cli",),
     ("app",),
     ("api", "mini"),
     ("jobs",),

@@ -1,0 +1,208 @@
+"""What every engine keeps: one suite for the fake and the local one."""
+
+import asyncio
+import os
+import pickle
+import signal
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from gesso.engine.fake import FakeEngine
+from gesso.engine.local import LocalEngine
+from gesso.engine.messages import (
+    Admitted,
+    CheckpointFiles,
+    Event,
+    Finished,
+    Paint,
+    Painted,
+    Pixels,
+    Progress,
+    Refinement,
+    StartImage,
+)
+from gesso.errors import BadRequest, ServiceUnavailable
+from gesso.jobs.ports import Engine
+from gesso.prompt.chunks import Chunk
+from gesso.prompt.understanding import Stretch
+from tests.tiny import write_tiny
+
+SOON = 60
+
+
+def words(*tokens: int) -> tuple[Stretch, ...]:
+    return (Stretch(1000, (), (Chunk(tokens, (1.0,) * len(tokens)),)),)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("checkpoints")
+    write_tiny(folder / "base.safetensors", "base", seed=0)
+    write_tiny(folder / "refiner.safetensors", "refiner", seed=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def request_(folder: Path) -> Paint:
+    return Paint(
+        id="one",
+        checkpoint=CheckpointFiles("base", str(folder / "base.safetensors")),
+        prompt=words(320, 736, 4440),
+        negative_prompt=words(),
+        scheduler="UniPC",
+        steps=4,
+        guidance_scale=5.0,
+        width=64,
+        height=96,
+        seeds=(1, 2),
+    )
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["fake", "local"])
+async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
+    engine: Engine = FakeEngine(seconds=0.01) if request.param == "fake" else LocalEngine("cpu", "float32")
+    await engine.start()
+    yield engine
+    await engine.stop()
+
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def paint(engine: Engine, request: Paint) -> list[Event]:
+    async with asyncio.timeout(SOON):
+        return [event async for event in engine.paint(request)]
+
+
+def pictures(events: list[Event]) -> list[Pixels]:
+    painted = {event.image: event.pixels for event in events if isinstance(event, Painted)}
+    return [painted[image] for image in sorted(painted)]
+
+
+async def test_a_request_is_admitted_makes_progress_is_painted_and_finishes(engine: Engine, request_: Paint) -> None:
+    events = await paint(engine, request_)
+    assert isinstance(events[0], Admitted)
+    assert isinstance(events[-1], Finished)
+    for image in (0, 1):
+        progress = [(event.done, event.due) for event in events if isinstance(event, Progress) and event.image == image]
+        assert progress == sorted(progress)
+        assert progress[-1] == (4, 4)
+    assert [(picture.width, picture.height, len(picture.rgb)) for picture in pictures(events)] == [(64, 96, 18432)] * 2
+
+
+async def test_equal_requests_are_equal_pictures(engine: Engine, request_: Paint) -> None:
+    first = pictures(await paint(engine, request_))
+    assert pictures(await paint(engine, replace(request_, id="two"))) == first
+    assert first[0] != first[1]
+
+
+async def test_sample_i_is_the_picture_of_seed_plus_i(engine: Engine, request_: Paint) -> None:
+    both = pictures(await paint(engine, request_))
+    (second,) = pictures(await paint(engine, replace(request_, seeds=(2,))))
+    assert both[1].rgb == second.rgb
+
+
+async def test_every_field_that_means_something_changes_the_picture(
+    engine: Engine, request_: Paint, folder: Path
+) -> None:
+    one = replace(request_, seeds=(1,))
+    refiner = CheckpointFiles("refiner", str(folder / "refiner.safetensors"))
+    start = StartImage(Pixels(64, 96, bytes(range(256)) * 72), 0.5)
+    others = [
+        replace(one, prompt=words(1, 2)),
+        replace(one, negative_prompt=words(5)),
+        replace(one, scheduler="Euler a"),
+        replace(one, steps=5),
+        replace(one, guidance_scale=6.0),
+        replace(one, width=96),
+        replace(one, seeds=(1 + 2**32,)),
+        replace(one, refinement=Refinement(refiner, 0.5, 0.2)),
+        replace(one, refinement=Refinement(refiner, 0.0, 0.5)),
+        replace(one, start=start),
+    ]
+    painted = [pictures(await paint(engine, request))[0] for request in (one, *others)]
+    assert len({picture.rgb for picture in painted}) == len(painted)
+
+
+async def test_many_at_once_are_all_painted(engine: Engine, request_: Paint) -> None:
+    requests = [replace(request_, id=str(seed), seeds=(seed,), steps=2 + seed % 3) for seed in range(40)]
+    results = await asyncio.gather(*(paint(engine, request) for request in requests))
+    assert all(isinstance(events[-1], Finished) for events in results)
+    assert len({pictures(events)[0].rgb for events in results}) == 40
+
+
+async def test_closing_the_events_cancels_and_harms_nobody_else(engine: Engine, request_: Paint) -> None:
+    abandoned = engine.paint(replace(request_, id="abandoned", steps=400))
+    await anext(aiter(abandoned))
+    await abandoned.aclose()  # type: ignore[attr-defined]
+    assert len(pictures(await paint(engine, replace(request_, id="other")))) == 2
+
+
+async def test_a_sampler_that_is_not_served_is_refused_by_name(engine: Engine, request_: Paint) -> None:
+    with pytest.raises(BadRequest, match="Restart"):
+        await paint(engine, replace(request_, id="refused", scheduler="Restart"))
+    assert len(pictures(await paint(engine, replace(request_, id="after")))) == 2
+
+
+async def test_messages_are_plain_and_survive_the_boundary(engine: Engine, request_: Paint) -> None:
+    for message in (request_, *(await paint(engine, request_))):
+        assert pickle.loads(pickle.dumps(message)) == message
+
+
+async def test_it_says_that_it_is_ready(engine: Engine, request_: Paint) -> None:
+    await paint(engine, request_)
+    async with asyncio.timeout(SOON):
+        while engine.state.ticks == 0:
+            await asyncio.sleep(0.05)
+    assert engine.state.status == "ready"
+    assert engine.state.device
+
+
+class TestLocalEngine:
+    """What only an engine with files and a process can do wrong."""
+
+    pytestmark = pytest.mark.asyncio(loop_scope="function")
+
+    @pytest_asyncio.fixture
+    async def local(self) -> AsyncIterator[LocalEngine]:
+        engine = LocalEngine("cpu", "float32")
+        await engine.start()
+        yield engine
+        await engine.stop()
+
+    async def test_a_missing_or_broken_checkpoint_fails_its_own_requests_by_name(
+        self, local: LocalEngine, request_: Paint, folder: Path
+    ) -> None:
+        missing = folder / "nowhere.safetensors"
+        cut = folder / "cut.safetensors"
+        cut.write_bytes((folder / "base.safetensors").read_bytes()[:100_000])
+        for path in (missing, cut):
+            with pytest.raises(ServiceUnavailable, match=path.name):
+                await paint(local, replace(request_, checkpoint=CheckpointFiles("x", str(path))))
+        assert len(pictures(await paint(local, request_))) == 2
+
+    async def test_requests_survive_the_death_of_the_engine(self, local: LocalEngine, request_: Paint) -> None:
+        expected = pictures(await paint(local, request_))
+        stream = aiter(local.paint(replace(request_, id="survivor", steps=4)))
+        events = [await anext(stream)]
+        assert local._process is not None
+        os.kill(local._process.pid, signal.SIGKILL)
+        async with asyncio.timeout(SOON):
+            events += [event async for event in stream]
+        assert pictures(events) == expected
+
+    async def test_a_request_that_kills_every_engine_is_given_up(self, local: LocalEngine, request_: Paint) -> None:
+        async def kill_whenever_it_begins() -> None:
+            async for event in local.paint(replace(request_, id="deadly", steps=400)):
+                if isinstance(event, Admitted):
+                    assert local._process is not None
+                    os.kill(local._process.pid, signal.SIGKILL)
+
+        async with asyncio.timeout(SOON):
+            with pytest.raises(ServiceUnavailable, match="died"):
+                await kill_whenever_it_begins()
+            assert len(pictures(await paint(local, request_))) == 2

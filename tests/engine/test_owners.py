@@ -1,0 +1,82 @@
+"""The engine's small owners: who steps, where images live, what stays loaded."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gesso.engine.choose import Candidate, choose
+from gesso.engine.residency import Residency
+from gesso.engine.slots import Slab
+
+candidates = st.lists(st.builds(Candidate, st.sampled_from("abc"), st.integers(1, 4)), max_size=20)
+
+
+@given(candidates, st.integers(1, 16))
+def test_the_first_admitted_always_steps_and_only_its_like_join(images: list[Candidate], room: int) -> None:
+    chosen = choose(images, room)
+    assert chosen == sorted(set(chosen))
+    assert bool(chosen) == bool(images)
+    if images:
+        assert chosen[0] == 0
+        assert {images[position].key for position in chosen} == {images[0].key}
+        assert len(chosen) == 1 or sum(images[position].rows for position in chosen) <= room
+
+
+def test_a_recycled_slot_does_not_poison_its_successor() -> None:
+    slab = Slab((1, 2, 2), slots=1, device=torch.device("cpu"))
+    slot = slab.take()
+    assert slot == 0
+    slab.latents[slot] = torch.nan
+    slab.predictions[slot] = torch.nan
+    slab.give_back(slot)
+    assert slab.take() == 0
+    assert torch.isfinite(slab.latents).all()
+    assert torch.isfinite(slab.predictions).all()
+
+
+def test_a_full_slab_has_no_slot() -> None:
+    slab = Slab((1, 2, 2), slots=2, device=torch.device("cpu"))
+    assert {slab.take(), slab.take()} == {0, 1}
+    assert slab.take() is None
+    assert not slab.is_empty
+
+
+def test_a_slot_keeps_its_last_four_newest_first() -> None:
+    slab = Slab((1, 1, 1), slots=2, device=torch.device("cpu"))
+    for number in range(1, 7):
+        slab.push(torch.tensor([1]), torch.full((1, 1, 1, 1), float(number)))
+    assert slab.latents[1].flatten().tolist() == [6, 5, 4, 3]
+    assert slab.latents[0].flatten().tolist() == [0, 0, 0, 0]
+
+
+class TestResidency:
+    def test_the_least_recently_used_leaves(self) -> None:
+        parts: Residency[str] = Residency(budget=2, size_of=len)
+        for key in ("a", "b", "a", "c"):
+            with parts.using(key, lambda key=key: key):  # type: ignore[misc]
+                pass
+        assert [key in parts for key in "abc"] == [True, False, True]
+        assert parts.size == 2
+
+    def test_nothing_in_use_leaves(self) -> None:
+        parts: Residency[str] = Residency(budget=1, size_of=len)
+        parts.take("a", lambda: "a")
+        parts.take("b", lambda: "b")
+        assert "a" in parts
+        parts.give_back("a")
+        with parts.using("c", lambda: "c"):
+            pass
+        assert "a" not in parts
+        assert "b" in parts
+
+    def test_what_fails_to_load_is_not_kept(self) -> None:
+        parts: Residency[str] = Residency(budget=1, size_of=len)
+
+        def fail() -> str:
+            raise OSError("gone")
+
+        with pytest.raises(OSError, match="gone"):
+            parts.take("a", fail)
+        assert "a" not in parts
+        assert parts.take("a", lambda: "a") == "a"
