@@ -1,6 +1,6 @@
 """The books: a job, its money and its pictures' names, which change together or not at all.
 
-Each method is one transaction, safe to repeat, and of no effect on a job that has ended.
+Each method is safe to repeat, and of no effect on a job that has ended.
 """
 
 from collections.abc import Collection
@@ -52,9 +52,19 @@ class Books:
             return await ledger.balance(connection, caller.account_id)
 
     async def release(self, job_id: str, end: records.End, problem: str) -> None:
-        """The job is over without its pictures: nothing of it is charged or kept."""
+        """The job is over without its pictures: nothing of it is charged."""
         async with self._database.writing() as connection:
-            await self._release(connection, job_id, end, problem)
+            await _release(connection, job_id, end, problem)
+
+    async def discard(self) -> None:
+        """Delete the pictures of jobs that were released. Raises ServiceUnavailable: then some still wait for it."""
+        async with self._database.reading() as connection:
+            tokens = await records.undelivered_pictures(connection, self._presence.name)
+        for token in tokens:
+            await self._pictures.delete(token)
+        if tokens:
+            async with self._database.writing() as connection:
+                await records.forget_pictures(connection, tokens)
 
     async def renew(self) -> None:
         """This server is alive, and so are its jobs."""
@@ -65,20 +75,18 @@ class Books:
         """Fail and release the jobs that nobody works on; returns how many. This server works on those in `running`."""
         gone = self._presence.gone()
         async with self._database.writing() as connection:
-            lost = [job.id for job in await records.living_jobs(connection) if self._is_lost(job, running, gone)]
+            await records.adopt_jobs(connection, self._presence.name, gone)
+            lost = [job.id for job in await records.living_jobs(connection) if self._is_lost(job, running)]
             for job_id in lost:
-                await self._release(connection, job_id, "failed", "The server stopped while it worked on this.")
+                await _release(connection, job_id, "failed", "The server stopped while it worked on this.")
         for name in gone:
             self._presence.forget(name)
         return len(lost)
 
-    def _is_lost(self, job: records.LivingJob, running: Collection[str], gone: Collection[str]) -> bool:
-        if job.owner == self._presence.name:
-            return job.id not in running
-        return job.owner in gone or job.lease_has_ended
+    def _is_lost(self, job: records.LivingJob, running: Collection[str]) -> bool:
+        return job.id not in running if job.owner == self._presence.name else job.lease_has_ended
 
-    async def _release(self, connection: AsyncConnection, job_id: str, end: records.End, problem: str) -> None:
-        if await records.end_job(connection, job_id, end, problem):
-            await ledger.release(connection, job_id)
-            for token in await records.forget_pictures(connection, job_id):
-                await self._pictures.delete(token)
+
+async def _release(connection: AsyncConnection, job_id: str, end: records.End, problem: str) -> None:
+    if await records.end_job(connection, job_id, end, problem):
+        await ledger.release(connection, job_id)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
-from sqlalchemy import ColumnElement, delete, insert, select, update
+from sqlalchemy import ColumnElement, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -19,6 +19,7 @@ from gesso.jobs.order import Order
 from gesso.storage.tables import jobs, pictures
 
 LEASE: Final = timedelta(seconds=30)
+LONGEST_STORING: Final = timedelta(hours=1)
 
 End = Literal["done", "failed", "cancelled"]
 ALIVE: Final = ("queued", "running")
@@ -77,10 +78,21 @@ async def end_job(connection: AsyncConnection, job_id: str, status: End, problem
     return ended.rowcount == 1
 
 
-async def forget_pictures(connection: AsyncConnection, job_id: str) -> list[str]:
-    """Forget the pictures that the job was to have; returns their tokens."""
-    tokens = await connection.scalars(delete(pictures).where(pictures.c.job_id == job_id).returning(pictures.c.token))
-    return list(tokens)
+async def undelivered_pictures(connection: AsyncConnection, owner: str) -> list[str]:
+    """Tokens of pictures whose jobs ended without delivering them, and that nobody else can still be storing."""
+    settled = or_(jobs.c.owner == owner, jobs.c.updated < datetime.now(UTC) - LONGEST_STORING)
+    query = select(pictures.c.token).join_from(pictures, jobs)
+    return list(await connection.scalars(query.where(jobs.c.status.in_(("failed", "cancelled")), settled)))
+
+
+async def forget_pictures(connection: AsyncConnection, tokens: Sequence[str]) -> None:
+    """There are no such pictures any more."""
+    await connection.execute(delete(pictures).where(pictures.c.token.in_(tokens)))
+
+
+async def adopt_jobs(connection: AsyncConnection, owner: str, gone: Sequence[str]) -> None:
+    """What the servers in `gone` were working on is this owner's now."""
+    await connection.execute(update(jobs).where(jobs.c.owner.in_(gone), _alive()).values(owner=owner))
 
 
 async def renew_leases(connection: AsyncConnection, owner: str) -> None:

@@ -163,11 +163,19 @@ class Service:
                 await self._books.release(order.id, "failed", error.sentence)
             case _:
                 await self._books.release(order.id, "failed", f"Unforeseen: {type(error).__name__}")
+        await self._discard()
 
     async def _recover(self) -> None:
         lost = await self._books.recover(self._jobs)
         if lost:
             log.warning("released jobs that nobody worked on", jobs=lost)
+        await self._discard()
+
+    async def _discard(self) -> None:
+        try:
+            await self._books.discard()
+        except ServiceUnavailable as error:
+            log.warning("pictures that nobody paid for cannot be deleted yet", reason=error.sentence)
 
     async def _keep_books(self) -> None:
         """Stay known as alive, and look after those who are not."""

@@ -44,9 +44,12 @@ class PictureFolder:
             raise NotFound("There is no such picture.") from None
 
     async def delete(self, token: str) -> None:
-        """Forget a picture, if there is one."""
+        """Forget a picture, if there is one. Raises ServiceUnavailable where the system does not let us."""
         path = self._path(token)
-        await asyncio.to_thread(path.unlink, missing_ok=True)
+        try:
+            await asyncio.to_thread(path.unlink, missing_ok=True)
+        except OSError as error:
+            raise ServiceUnavailable(f"The picture cannot be deleted: {error.strerror}.", retry_after=60) from error
 
     def _path(self, token: str) -> Path:
         """Nothing but a well-formed token ever becomes part of a path."""

@@ -1,0 +1,445 @@
+import asyncio
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Row, func, select, text, update
+
+from gesso.accounts import ledger
+from gesso.accounts.credit import UNLIMITED_MICRO
+from gesso.accounts.keys import Caller, Keys
+from gesso.engine.fake import FakeEngine
+from gesso.engine.messages import Event, Paint, Painted
+from gesso.errors import (
+    BadRequest,
+    Conflict,
+    DeadlineExceeded,
+    InsufficientCredits,
+    PaintingFailed,
+    QueueFull,
+    ServiceUnavailable,
+)
+from gesso.imaging.png import decode_png, read_infotext
+from gesso.jobs.infotext import infotext
+from gesso.jobs.queue import Queue
+from gesso.jobs.service import Delivery, Service
+from gesso.storage.database import Database, open_database
+from gesso.storage.objects import PictureFolder
+from gesso.storage.presence import Presence
+from gesso.storage.tables import jobs, ledger_entries, pictures
+from tests.jobs.orders import an_order
+
+CREDIT = 1_000_000
+
+
+class SlowEngine(FakeEngine):
+    """A fake engine that says how many requests it works on."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.running: set[str] = set()
+        self.begun = 0
+
+    async def paint(self, request: Paint) -> AsyncIterator[Event]:
+        self.running.add(request.id)
+        self.begun += 1
+        try:
+            async for event in super().paint(request):
+                yield event
+        finally:
+            self.running.remove(request.id)
+
+
+class FailingEngine(FakeEngine):
+    """Paints the first image and fails."""
+
+    def __init__(self, error: Exception | None) -> None:
+        super().__init__()
+        self._error = error
+
+    async def paint(self, request: Paint) -> AsyncIterator[Event]:
+        async for event in super().paint(request):
+            yield event
+            if isinstance(event, Painted):
+                break
+        if self._error is not None:
+            raise self._error
+
+
+@dataclass
+class House:
+    """A server's parts around one service, and what can be seen of it from outside."""
+
+    folder: Path
+    database: Database
+    pictures: PictureFolder
+    caller: Caller
+    presence: Presence
+
+    def service(self, engine: FakeEngine, queue: Queue | None = None) -> Service:
+        queue = queue or Queue(per_account=64, total=1024)
+        return Service(self.database, self.pictures, engine, queue, self.presence)
+
+    async def balance(self) -> int:
+        async with self.database.reading() as connection:
+            assert await ledger.discrepancies(connection) == []
+            return await ledger.balance(connection, self.caller.account_id)
+
+    async def job(self, job_id: str) -> Row[tuple[object, ...]]:
+        async with self.database.reading() as connection:
+            return (await connection.execute(select(jobs).where(jobs.c.id == job_id))).one()
+
+    async def count(self, job_id: str, kind: str) -> int:
+        entries = select(func.count()).where(ledger_entries.c.job_id == job_id, ledger_entries.c.kind == kind)
+        async with self.database.reading() as connection:
+            return int(await connection.scalar(entries) or 0)
+
+    def files(self) -> list[Path]:
+        return [path for path in (self.folder / "pictures").rglob("*") if path.is_file()]
+
+    async def nothing_is_left_of(self, job_id: str, status: str) -> None:
+        """Neither a reservation, a charge nor a picture."""
+        assert (await self.job(job_id)).status == status
+        assert await self.balance() == 10 * CREDIT
+        assert await self.count(job_id, "capture") == 0
+        assert self.files() == []
+        async with self.database.reading() as connection:
+            assert await connection.scalar(select(func.count()).select_from(pictures)) == 0
+
+
+@pytest.fixture
+async def house(database: Database, tmp_path: Path) -> House:
+    keys = Keys(database)
+    await keys.create_account("acme", 10 * CREDIT)
+    caller = await keys.authenticate(await keys.create_key("acme"))
+    return House(tmp_path, database, PictureFolder(tmp_path / "pictures"), caller, Presence(tmp_path / "servers"))
+
+
+def soon(seconds: float = 60) -> float:
+    return asyncio.get_running_loop().time() + seconds
+
+
+async def until(condition: object) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # type: ignore[operator]
+            await asyncio.sleep(0.001)
+
+
+async def test_a_request_is_painted_stored_and_charged(house: House) -> None:
+    order = an_order("job", samples=2, cost_micro=3 * CREDIT)
+    delivery = await house.service(FakeEngine()).paint(house.caller, order, soon())
+    assert (delivery.request_id, delivery.cost_micro, delivery.remaining_micro) == ("job", 3 * CREDIT, 7 * CREDIT)
+    assert [picture.seed for picture in delivery.pictures] == [7, 8]
+    for picture in delivery.pictures:
+        assert await house.pictures.read(picture.token) == picture.png
+        pixels = decode_png(picture.png)
+        assert (pixels.width, pixels.height) == (picture.width, picture.height) == (16, 8)
+        assert read_infotext(picture.png) == infotext(order, picture.seed)
+    assert await house.balance() == 7 * CREDIT
+    job = await house.job("job")
+    assert (job.status, job.attempt, job.request) == ("done", 1, {"prompt": "a house", "seed": 7})
+
+
+async def test_equal_requests_give_equal_pictures_under_different_names(house: House) -> None:
+    service = house.service(FakeEngine())
+    one, other = [await service.paint(house.caller, an_order(name), soon()) for name in ("one", "other")]
+    assert one.pictures[0].png == other.pictures[0].png
+    assert one.pictures[0].token != other.pictures[0].token
+
+
+async def test_the_job_and_its_reservation_are_there_before_the_work(house: House) -> None:
+    engine = SlowEngine(60)
+    task = asyncio.create_task(house.service(engine).paint(house.caller, an_order("job"), soon()))
+    await until(lambda: engine.running)
+    assert (await house.job("job")).status == "running"
+    assert await house.balance() == 9 * CREDIT
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def test_an_account_without_limit_pays_nothing_and_is_written_down(house: House) -> None:
+    keys = Keys(house.database)
+    owner = await keys.authenticate(await keys.bootstrap("SG_ownersKey12345") or await _owners_key(keys))
+    delivery = await house.service(FakeEngine()).paint(owner, an_order("job"), soon())
+    assert (delivery.cost_micro, delivery.remaining_micro) == (CREDIT, UNLIMITED_MICRO)
+    assert await house.count("job", "capture") == 1
+
+
+async def _owners_key(keys: Keys) -> str:
+    await keys.create_account("owner", unlimited=True)
+    return await keys.create_key("owner")
+
+
+async def test_who_cannot_pay_is_refused_before_any_work(house: House) -> None:
+    engine = SlowEngine(0)
+    with pytest.raises(InsufficientCredits, match=r"10 credits.*11 credits"):
+        await house.service(engine).paint(house.caller, an_order("job", cost_micro=11 * CREDIT), soon())
+    assert engine.begun == 0
+    assert await house.balance() == 10 * CREDIT
+
+
+async def test_fifty_parallel_requests_on_a_balance_for_ten(house: House) -> None:
+    service = house.service(FakeEngine())
+    attempts = (service.paint(house.caller, an_order(f"job {number}"), soon()) for number in range(50))
+    outcomes = await asyncio.gather(*attempts, return_exceptions=True)
+    assert sum(isinstance(outcome, Delivery) for outcome in outcomes) == 10
+    assert sum(isinstance(outcome, InsufficientCredits) for outcome in outcomes) == 40
+    assert await house.balance() == 0
+    assert len(house.files()) == 10
+
+
+@pytest.mark.parametrize(
+    "error", [BadRequest("not like this"), ServiceUnavailable("no weights"), PaintingFailed("not a number")]
+)
+async def test_what_the_engine_cannot_paint_is_told_and_not_charged(house: House, error: Exception) -> None:
+    with pytest.raises(type(error), match=str(error)):
+        await house.service(FailingEngine(error)).paint(house.caller, an_order("job", samples=2), soon())
+    await house.nothing_is_left_of("job", "failed")
+    assert (await house.job("job")).problem == str(error)
+
+
+async def test_an_engine_that_loses_an_image_has_failed(house: House) -> None:
+    with pytest.raises(PaintingFailed, match="1 of 2 images"):
+        await house.service(FailingEngine(None)).paint(house.caller, an_order("job", samples=2), soon())
+    await house.nothing_is_left_of("job", "failed")
+
+
+async def test_an_unforeseen_error_is_not_charged_and_not_hidden(house: House) -> None:
+    with pytest.raises(ZeroDivisionError):
+        await house.service(FailingEngine(ZeroDivisionError("secret"))).paint(house.caller, an_order("job"), soon())
+    await house.nothing_is_left_of("job", "failed")
+    assert (await house.job("job")).problem == "Unforeseen: ZeroDivisionError"
+
+
+async def test_a_caller_who_goes_away_stops_the_work_and_pays_nothing(house: House) -> None:
+    engine = SlowEngine(60)
+    task = asyncio.create_task(house.service(engine).paint(house.caller, an_order("job"), soon()))
+    await until(lambda: engine.running)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert engine.running == set()
+    await house.nothing_is_left_of("job", "cancelled")
+
+
+@pytest.mark.parametrize("pause", [0, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064])
+async def test_whenever_a_caller_goes_away_the_books_are_in_order(house: House, pause: float) -> None:
+    tasks = [
+        asyncio.create_task(house.service(FakeEngine(0.002)).paint(house.caller, an_order(f"job {number}"), soon()))
+        for number in range(5)
+    ]
+    await asyncio.sleep(pause)
+    for task in tasks:
+        for _ in range(3):  # as servers do, again and again until it is gone
+            task.cancel()
+            await asyncio.sleep(0)
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(outcome, Delivery | asyncio.CancelledError) for outcome in outcomes)
+    await until(lambda: len(asyncio.all_tasks()) == 1)
+    charged = sum([await house.count(f"job {number}", "capture") for number in range(5)])
+    assert charged >= sum(isinstance(outcome, Delivery) for outcome in outcomes)
+    assert await house.balance() == (10 - charged) * CREDIT
+    assert len(house.files()) == charged
+    async with house.database.reading() as connection:
+        open_jobs = select(func.count()).where(jobs.c.status.in_(("queued", "running")))
+        assert await connection.scalar(open_jobs) == 0
+
+
+async def test_who_goes_away_while_waiting_never_reaches_the_engine(house: House) -> None:
+    engine = SlowEngine(60)
+    service = house.service(engine, Queue(per_account=64, total=64, room=1))
+    painting = asyncio.create_task(service.paint(house.caller, an_order("painting"), soon()))
+    await until(lambda: engine.running)
+    waiting = asyncio.create_task(service.paint(house.caller, an_order("waiting"), soon()))
+    await asyncio.sleep(0.05)
+    for task in (waiting, painting):
+        task.cancel()
+        await asyncio.wait([task])
+    assert engine.begun == 1
+    await house.nothing_is_left_of("waiting", "cancelled")
+
+
+@pytest.mark.parametrize("room", [1, 32])
+async def test_a_request_beyond_its_deadline_is_stopped_and_not_charged(house: House, room: int) -> None:
+    engine = SlowEngine(60)
+    service = house.service(engine, Queue(per_account=64, total=64, room=room))
+    first, second = (service.paint(house.caller, an_order(name), soon(0.2)) for name in ("first", "second"))
+    outcomes = await asyncio.gather(first, second, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [DeadlineExceeded, DeadlineExceeded]
+    assert engine.running == set()
+    await house.nothing_is_left_of("first", "failed")
+    await house.nothing_is_left_of("second", "failed")
+
+
+async def test_too_many_requests_are_refused_without_a_trace(house: House) -> None:
+    engine = SlowEngine(60)
+    service = house.service(engine, Queue(per_account=2, total=64))
+    tasks = [asyncio.create_task(service.paint(house.caller, an_order(f"job {n}"), soon())) for n in range(2)]
+    await until(lambda: len(engine.running) == 2)
+    with pytest.raises(QueueFull):
+        await service.paint(house.caller, an_order("one too many"), soon())
+    async with house.database.reading() as connection:
+        assert await connection.scalar(select(func.count()).select_from(jobs)) == 2
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+
+
+async def test_an_id_is_used_once(house: House) -> None:
+    engine = SlowEngine(0.05)
+    service = house.service(engine)
+    first = asyncio.create_task(service.paint(house.caller, an_order("job"), soon()))
+    await until(lambda: engine.running)
+    with pytest.raises(Conflict, match="job"):
+        await service.paint(house.caller, an_order("job"), soon())
+    assert isinstance(await first, Delivery)
+    with pytest.raises(Conflict, match="job"):
+        await service.paint(house.caller, an_order("job"), soon())
+    assert await house.balance() == 9 * CREDIT
+
+
+async def test_pictures_that_cannot_be_stored_are_not_charged(house: House) -> None:
+    (house.folder / "pictures").write_text("a file where the folder should be")
+    with pytest.raises(ServiceUnavailable, match="cannot be stored"):
+        await house.service(FakeEngine()).paint(house.caller, an_order("job", samples=2), soon())
+    assert (await house.job("job")).status == "failed"
+    assert await house.balance() == 10 * CREDIT
+
+
+async def test_pictures_that_cannot_be_deleted_are_deleted_later(house: House) -> None:
+    service = house.service(FailingEngine(PaintingFailed("not a number")))
+    (house.folder / "pictures").write_text("a file where the folder should be")
+    with pytest.raises(PaintingFailed, match="not a number"):
+        await service.paint(house.caller, an_order("job"), soon())
+    (house.folder / "pictures").unlink()
+    await service.start()
+    await house.nothing_is_left_of("job", "failed")
+    await service.stop()
+
+
+async def test_a_server_that_stops_releases_what_it_works_on(house: House) -> None:
+    engine = SlowEngine(60)
+    service = house.service(engine)
+    await service.start()
+    task = asyncio.create_task(service.paint(house.caller, an_order("job"), soon()))
+    await until(lambda: engine.running)
+    await service.stop()
+    with pytest.raises(ServiceUnavailable, match="stopping"):
+        await task
+    await house.nothing_is_left_of("job", "cancelled")
+
+
+async def test_jobs_of_a_server_that_lives_are_left_alone(house: House, database_url: str) -> None:
+    engine, elsewhere = SlowEngine(0.3), await open_database(database_url)
+    here = house.service(engine)
+    await here.start()
+    task = asyncio.create_task(here.paint(house.caller, an_order("job"), soon()))
+    await until(lambda: engine.running)
+    other = Service(elsewhere, house.pictures, FakeEngine(), Queue(64, 64), Presence(house.folder / "servers"))
+    await other.start()
+    assert (await house.job("job")).status == "running"
+    assert isinstance(await task, Delivery)
+    await other.stop()
+    await here.stop()
+    await elsewhere.close()
+
+
+async def test_a_server_that_was_silent_for_too_long_loses_its_jobs_and_charges_nothing(house: House) -> None:
+    engine = SlowEngine(0.3)
+    task = asyncio.create_task(house.service(engine).paint(house.caller, an_order("job"), soon()))
+    await until(lambda: engine.running)
+    async with house.database.writing() as connection:
+        await connection.execute(update(jobs).values(lease_until=datetime.now(UTC) - timedelta(seconds=1)))
+    other = replace(house, presence=Presence(house.folder / "servers")).service(FakeEngine())
+    await other.start()
+    with pytest.raises(ServiceUnavailable, match="not charged"):
+        await task
+    await other.stop()
+    assert (await house.job("job")).status == "failed"
+    assert await house.balance() == 10 * CREDIT
+    assert house.files() == []
+
+
+async def test_a_release_that_the_database_missed_is_made_up_for(house: House) -> None:
+    engine = SlowEngine(60)
+    service = house.service(engine)
+    task = asyncio.create_task(service.paint(house.caller, an_order("job"), soon()))
+    await until(lambda: engine.running)
+    async with house.database.writing() as connection:
+        await connection.execute(text("ALTER TABLE jobs RENAME TO mislaid"))
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    async with house.database.writing() as connection:
+        await connection.execute(text("ALTER TABLE mislaid RENAME TO jobs"))
+    assert await house.balance() == 9 * CREDIT
+    await service.start()
+    await house.nothing_is_left_of("job", "failed")
+    await service.stop()
+
+
+SERVER = """
+import asyncio, sys
+from pathlib import Path
+from gesso.accounts.keys import Keys
+from gesso.engine.fake import FakeEngine
+from gesso.jobs.queue import Queue
+from gesso.jobs.service import Service
+from gesso.storage.database import open_database
+from gesso.storage.objects import PictureFolder
+from gesso.storage.presence import Presence
+from tests.jobs.orders import an_order
+
+async def serve(url, folder, key):
+    database = await open_database(url)
+    caller = await Keys(database).authenticate(key)
+    presence = Presence(folder / "servers")
+    service = Service(database, PictureFolder(folder / "pictures"), FakeEngine(0.01), Queue(64, 64), presence)
+    await service.start()
+    deadline = asyncio.get_running_loop().time() + 60
+    number = 0
+    async def client(name):
+        number = 0
+        while True:
+            number += 1
+            delivery = await service.paint(caller, an_order(f"{name} {number}", cost_micro=1000), deadline)
+            print(delivery.pictures[0].token, flush=True)
+    await asyncio.gather(*map(client, range(4)))
+
+asyncio.run(serve(sys.argv[1], Path(sys.argv[2]), sys.argv[3]))
+"""
+
+
+async def test_after_a_kill_nothing_is_reserved_nothing_lost_and_nothing_charged_twice(
+    house: House, database_url: str
+) -> None:
+    key = await Keys(house.database).create_key("acme")
+    command = [sys.executable, "-c", SERVER, database_url, str(house.folder), key]
+    delivered = await asyncio.to_thread(_deliver_and_kill, command, 8)
+    service = house.service(FakeEngine())
+    await service.start()
+    async with house.database.reading() as connection:
+        statuses = list(await connection.scalars(select(jobs.c.status)))
+        tokens = set(await connection.scalars(select(pictures.c.token)))
+    done = statuses.count("done")
+    assert set(statuses) <= {"done", "failed"}
+    assert "failed" in statuses
+    assert len(tokens) == done >= len(delivered)
+    assert delivered <= tokens
+    assert {path.stem for path in house.files()} == tokens
+    assert await house.balance() == 10 * CREDIT - 1000 * done
+    await service.stop()
+
+
+def _deliver_and_kill(command: list[str], deliveries: int) -> set[str]:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        delivered = {server.stdout.readline().strip() for _ in range(deliveries)}
+        server.send_signal(signal.SIGKILL)
+        return delivered | {line.strip() for line in server.stdout if len(line) == 49}
