@@ -8,6 +8,6 @@ def is_guided(scale: float) -> bool:
     return scale > 1
 
 
-def combine(conditional: torch.Tensor, unconditional: torch.Tensor, scale: float) -> torch.Tensor:
-    """unconditional + scale * (conditional - unconditional), elementwise; for a scale above 1."""
+def combine(conditional: torch.Tensor, unconditional: torch.Tensor, scale: float | torch.Tensor) -> torch.Tensor:
+    """unconditional + scale * (conditional - unconditional), elementwise; for scales above 1, one or broadcast."""
     return unconditional + scale * (conditional - unconditional)

@@ -7,10 +7,12 @@ import numpy as np
 import torch
 from diffusers.schedulers.scheduling_dpmsolver_sde import BatchedBrownianTree
 
-# Where torch's CPU generator keeps its Mersenne Twister among the bytes of its state: behind the initial seed (8 bytes),
-# the count of words left (4), a flag (4) and the next word's index (8) lie 624 words of 32 bits, each in 8 bytes.
+# Where torch's CPU generator keeps its Mersenne Twister among the bytes of its state: behind the first seed (8 bytes),
+# the count of words left (4), a flag (4) and the next word's index (8), 624 words of 32 bits, each in 8 bytes.
 TWISTER_OFFSET = 24
 TWISTER_WORDS = 624
+# Diffusers gives its tree a tolerance of 1e-6, to which the tree rounds times.
+TREE_DIGITS = 6
 
 
 def seeded_generator(seed: int) -> torch.Generator:
@@ -53,8 +55,8 @@ class BrownianNoise:
     """
 
     def __init__(self, seed: int, shape: tuple[int, ...], sigma_min: float, sigma_max: float) -> None:
-        self._least, self._most = _float32(sigma_min), _float32(sigma_max)
-        self._tree = BatchedBrownianTree(torch.zeros(shape), self._least, self._most, seed)
+        self._tree = BatchedBrownianTree(torch.zeros(shape), _float32(sigma_min), _float32(sigma_max), seed)
+        self._least, self._most = round(sigma_min, TREE_DIGITS), round(sigma_max, TREE_DIGITS)
 
     def between(self, sigma: float, sigma_next: float) -> torch.Tensor:
         """The standard normal noise of one interval, `shape` float32 on the CPU."""
@@ -62,9 +64,9 @@ class BrownianNoise:
         increment: torch.Tensor = self._tree(self._inside(begin), self._inside(end))
         return increment / (end - begin).abs().sqrt()
 
-    def _inside(self, sigma: torch.Tensor) -> torch.Tensor:
-        """The tree would do the same, with a warning: a sigma from exp(log(sigma)) may lie a rounding error outside."""
-        return sigma.clamp(self._least, self._most)
+    def _inside(self, sigma: torch.Tensor) -> float:
+        """The tree would do the same, but warn: its range is rounded, and a sigma may lie a rounding error outside."""
+        return min(max(sigma.item(), self._least), self._most)
 
 
 def _float32(sigma: float) -> torch.Tensor:

@@ -104,4 +104,6 @@ def _fit(trajectory: Trajectory, i: int, latents_back: int, predictions_back: in
 
 
 def _padded(weights: Array) -> Array:
-    return np.pad(weights, (0, WINDOW - len(weights)))
+    padded = np.zeros(WINDOW)
+    padded[: len(weights)] = weights
+    return padded
