@@ -175,7 +175,7 @@ def _new_key() -> str:
 
 
 def _digest(key: str) -> str:
-    return hashlib.sha256(key.encode()).hexdigest()
+    return hashlib.sha256(key.encode(errors="replace")).hexdigest()
 
 
 def _joined() -> Select[Any]:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, event, make_url
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, NoSuchModuleError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from gesso.errors import ServiceUnavailable, SettingsError
@@ -123,3 +124,5 @@ def _outage_told() -> Iterator[None]:
         raise  # what was asked of it was wrong
     except DBAPIError as error:
         raise ServiceUnavailable(f"The database cannot be used: {error.orig}", retry_after=5) from error
+    except PoolTimeoutError as error:
+        raise ServiceUnavailable("The database does not keep up with the requests.", retry_after=5) from error

@@ -267,7 +267,7 @@ class Accounting(RuleBasedStateMachine):
 
 
 def test_after_any_sequence_the_balance_is_what_the_entries_say() -> None:
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         Accounting,
         settings=settings(
             max_examples=8, stateful_step_count=15, deadline=None, suppress_health_check=[HealthCheck.too_slow]

@@ -104,7 +104,7 @@ async def test_transactions_of_several_processes_do_not_lose_what_the_others_wro
 
     async def count_up(through: Database) -> None:
         async with through.writing() as connection:
-            seen = await connection.scalar(select(accounts.c.balance_micro))
+            seen = (await connection.execute(select(accounts.c.balance_micro))).scalar_one()
             await connection.execute(update(accounts).values(balance_micro=seen + 1))
 
     await asyncio.gather(*(count_up(through) for through in [database, other] * 10))
@@ -128,7 +128,7 @@ async def test_commits_reach_the_disk_and_foreign_keys_hold(database: Database) 
 async def test_an_instant_comes_back_as_it_was(database: Database) -> None:
     async with database.writing() as connection:
         await connection.execute(insert(accounts).values(named("dated")))
-        created = await connection.scalar(select(accounts.c.created))
+        created = (await connection.execute(select(accounts.c.created))).scalar_one()
     assert (created, created.tzinfo) == (MOMENT, UTC)
 
 
