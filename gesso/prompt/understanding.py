@@ -1,16 +1,29 @@
-"""What a prompt means over a run: which weighted text holds until which step, and its chunks."""
+"""What a prompt means over a run: which weighted text holds until which step, and its chunks.
 
+Scheduling is read first and attention after it, in each text that a step comes to, as in AUTOMATIC1111. `AND` and
+`<lora:...>` are words.
+"""
+
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 
+from gesso.errors import BadRequest, Problem
+from gesso.prompt import chunks, schedule
+from gesso.prompt.attention import Part, weigh
 from gesso.prompt.chunks import Chunk
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Steps of a run with one meaning: those after the stretch before, up to and with `until_step`, from 1."""
+    """Steps of a run with one meaning: those after the stretch before, up to and with `until_step`, from 1.
+
+    A `BREAK` is the part `("BREAK", 0)`.
+    """
 
     until_step: int
-    parts: tuple[tuple[str, float], ...]
+    parts: tuple[Part, ...]
     chunks: tuple[Chunk, ...]
 
 
@@ -25,11 +38,49 @@ class Prompt:
 def understand(text: str, steps: int, *, parameter: str = "prompt", limit: int = 20_000) -> Prompt:
     """Read a prompt for a run of `steps` steps.
 
-    Raises BadRequest, naming `parameter`, beyond `limit` characters or at a weight that is not finite.
+    Raises BadRequest, naming `parameter`, beyond `limit` characters or at a number that is not finite. Lone surrogates,
+    which no encoding of text can carry, are read as U+FFFD.
     """
-    raise NotImplementedError
+    if len(text) > limit:
+        problem = f"it has {len(text)} characters; at most {limit} are allowed"
+        raise BadRequest.of([Problem(parameter, f"{text[:40]}...", problem)])
+    whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return Prompt(text, tuple(_stretches(schedule.texts(whole, steps, parameter), parameter)))
+
+
+def _stretches(texts: Sequence[tuple[int, str]], parameter: str) -> list[Stretch]:
+    """Equal neighbours become one; a text that comes back is not read again."""
+    stretches: list[Stretch] = []
+    meaning = cache(partial(_meaning, parameter=parameter))
+    for until_step, text in texts:
+        stretch = Stretch(until_step, *meaning(text))
+        if stretches and stretches[-1].parts == stretch.parts:
+            stretches.pop()
+        stretches.append(stretch)
+    return stretches
+
+
+def _meaning(text: str, parameter: str) -> tuple[tuple[Part, ...], tuple[Chunk, ...]]:
+    parts = tuple(weigh(text))
+    for part in parts:
+        _check_weight(part, parameter)
+    return parts, chunks.split(parts)
+
+
+def _check_weight(part: Part, parameter: str) -> None:
+    if not math.isfinite(part.weight):
+        words = part.text if len(part.text) <= 40 else f"{part.text[:40]}..."
+        problem = f"the weight of {words!r} comes to {part.weight}; a finite number such as 1.3 is allowed"
+        raise BadRequest.of([Problem(parameter, str(part.weight), problem)])
 
 
 def describe(prompt: Prompt) -> dict[str, object]:
     """The prompt for a listing: its schedule of weighted parts, the most tokens and chunks that a step of it has."""
-    raise NotImplementedError
+    return {
+        "schedule": [
+            {"until_step": stretch.until_step, "parts": [list(part) for part in stretch.parts]}
+            for stretch in prompt.schedule
+        ],
+        "tokens": max(sum(len(chunk.tokens) for chunk in stretch.chunks) for stretch in prompt.schedule),
+        "chunks": max(len(stretch.chunks) for stretch in prompt.schedule),
+    }
