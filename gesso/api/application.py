@@ -1,7 +1,5 @@
 """The HTTP interface as one ASGI application, put together from its routes and layers."""
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from importlib.metadata import version
 
 from fastapi import FastAPI
@@ -13,15 +11,12 @@ from gesso.api.intake import Intake
 from gesso.api.parts import Parts
 from gesso.api.trace import Trace
 
-Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
-
-def create_api(parts: Parts, lifespan: Lifespan | None = None) -> ASGIApp:
-    """The application; `lifespan` is entered when a server starts it and left when the server stops."""
+def create_api(parts: Parts) -> ASGIApp:
+    """The application, for parts that are ready and stay so while it is served."""
     app = FastAPI(
         title="Gesso",
         version=version("gesso"),
-        lifespan=lifespan,
         openapi_url=None,
         redirect_slashes=False,
         strict_content_type=False,

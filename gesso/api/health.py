@@ -1,6 +1,6 @@
 """Whether the server lives, and whether it can paint; for those who restart it or send it traffic."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from gesso.api.json_body import JsonReply
 from gesso.api.parts import Parts
@@ -14,18 +14,18 @@ _REASONS = {
 
 def routes(parts: Parts) -> APIRouter:
     """/livez and /readyz."""
-    router = APIRouter()
 
-    @router.get("/livez")
-    async def livez() -> JsonReply:
+    async def livez(_: Request) -> JsonReply:
         return JsonReply({"status": "alive"})
 
-    @router.get("/readyz")
-    async def readyz() -> JsonReply:
+    async def readyz(_: Request) -> JsonReply:
         state = parts.engine_state()
         content = {"status": state.status, "device": state.device}
         if state.status == "ready":
             return JsonReply(content)
         return JsonReply(content | {"reason": _REASONS[state.status]}, NOT_READY)
 
+    router = APIRouter()
+    router.add_route("/livez", livez)
+    router.add_route("/readyz", readyz)
     return router

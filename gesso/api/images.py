@@ -17,14 +17,15 @@ _HEADERS = {
 
 def routes(parts: Parts) -> APIRouter:
     """The one route to pictures."""
-    router = APIRouter()
 
-    @router.api_route(PICTURE_PATH, methods=["GET", "HEAD"])
-    async def picture(token: str, request: Request) -> Response:
+    async def picture(request: Request) -> Response:
+        token = request.path_params["token"]
         data = await parts.pictures.read(token)
         headers = _HEADERS | {"ETag": f'"{token}"'}
         if request.headers.get("if-none-match") == headers["ETag"]:
             return Response(status_code=NOT_MODIFIED, headers=headers)
         return Response(data, media_type="image/png", headers=headers)
 
+    router = APIRouter()
+    router.add_route(PICTURE_PATH, picture)
     return router

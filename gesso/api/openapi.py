@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 
 from gesso.accounts.credit import credits_text
 from gesso.api.json_body import JsonReply
-from gesso.api.links import links_of
+from gesso.api.links import PICTURE_PATH, links_of
 from gesso.api.parts import Parts
 from gesso.api.problems import ANSWERS, NOT_READY, Answer
 from gesso.api.schemas import BINARY, HEADERS, PICTURES, PROBLEM, Schema
@@ -44,12 +44,12 @@ _PAINTING_ERRORS: tuple[type[GessoError], ...] = (
 
 def routes(parts: Parts) -> APIRouter:
     """/openapi.json."""
-    router = APIRouter()
 
-    @router.get("/openapi.json")
     async def openapi(request: Request) -> JsonReply:
         return JsonReply(document(parts.catalogue, links_of(request, parts.settings).base))
 
+    router = APIRouter()
+    router.add_route("/openapi.json", openapi)
     return router
 
 
@@ -130,7 +130,7 @@ def _open_paths() -> Schema:
     return {
         "/livez": {"get": _open("The server lives.", {"200": {"description": "It does.", "content": status}})},
         "/readyz": {"get": _open("Whether the server can paint.", ready)},
-        "/images/{token}.png": {
+        PICTURE_PATH: {
             "get": _open("A picture, for whoever has its address.", picture),
             "parameters": [token],
         },

@@ -7,6 +7,7 @@ import base64
 import hashlib
 import json
 import shlex
+from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -36,22 +37,19 @@ _HEADERS = {
 
 def routes(parts: Parts) -> APIRouter:
     """/ and /docs."""
-    router = APIRouter()
     templates = _environment()
 
-    def page(name: str, request: Request) -> HTMLResponse:
-        base = links_of(request, parts.settings).base
-        text = templates.get_template(name).render(base=base, catalogue=parts.catalogue, state=parts.engine_state())
-        return HTMLResponse(text, headers=_HEADERS)
+    def page(name: str) -> Callable[[Request], Awaitable[HTMLResponse]]:
+        async def rendered(request: Request) -> HTMLResponse:
+            base = links_of(request, parts.settings).base
+            text = templates.get_template(name).render(base=base, catalogue=parts.catalogue, state=parts.engine_state())
+            return HTMLResponse(text, headers=_HEADERS)
 
-    @router.get("/")
-    async def home(request: Request) -> HTMLResponse:
-        return page("home.html", request)
+        return rendered
 
-    @router.get("/docs")
-    async def documentation(request: Request) -> HTMLResponse:
-        return page("docs.html", request)
-
+    router = APIRouter()
+    router.add_route("/", page("home.html"))
+    router.add_route("/docs", page("docs.html"))
     return router
 
 

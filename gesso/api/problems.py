@@ -3,6 +3,7 @@
 Every answer that is not a success has the body `{"error", "code", "request_id", "details"}`.
 """
 
+import traceback
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import NamedTuple
@@ -67,9 +68,14 @@ class Problems:
             if scope["type"] != "http":
                 raise
             if not isinstance(error, errors.GessoError):
-                log.exception("unexpected error")
+                log.error("unexpected error", exception=_trace(error))
             if not started:
                 await answer(Request(scope), error)(scope, receive, send)
+
+
+def _trace(error: Exception) -> str:
+    """Where it went wrong, without the values of variables: those may be prompts, images or keys."""
+    return "".join(traceback.format_exception(error))
 
 
 def install(app: FastAPI) -> None:

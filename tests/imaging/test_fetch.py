@@ -231,7 +231,8 @@ async def test_a_name_with_one_public_and_one_inner_address_never_leads_inside(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fetch, "SECONDS_LIMIT", 0.5)
-    await refusal(site.url(host="both.example"), Fetcher(SHUT, Names(both=["203.0.113.9", "127.0.0.1"])))
+    names = Names(both=["203.0.113.9", "127.0.0.1"])
+    await refusal(site.url(host="both.example"), Fetcher(Guard.opening(["203.0.113.0/24"]), names))
     assert site.visits == []
 
 
