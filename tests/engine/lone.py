@@ -1,6 +1,7 @@
 """Lone runs: what plain diffusers pipelines paint of the random checkpoints, one request at a time."""
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from transformers import CLIPTokenizer
 import gesso.prompt
 from gesso.diffusion.noise import NoiseSource
 from gesso.diffusion.schedulers import build_scheduler
-from gesso.sdxl.architecture import PredictionType
+from gesso.sdxl.architecture import Kind, PredictionType
 from tests.tiny import architecture, build_parts
 
 VOCABULARY = Path(gesso.prompt.__file__).parent / "clip_vocabulary"
@@ -33,13 +34,6 @@ class LoneRun:
     width: int = 64
     height: int = 96
     prediction_type: PredictionType = "epsilon"
-
-
-def tokenizer(padding: str) -> CLIPTokenizer:
-    """CLIP's, from the vocabulary that the package ships."""
-    return CLIPTokenizer(
-        str(VOCABULARY / "vocab.json"), str(VOCABULARY / "merges.txt"), pad_token=padding, model_max_length=77
-    )
 
 
 def text_to_image(run: LoneRun, denoising_end: float | None = None, source: NoiseSource | None = None) -> Tensor:
@@ -87,9 +81,22 @@ def base_and_refiner_by_steps(run: LoneRun, fraction: float) -> Tensor:
     return _loop(refiner, run, latents, timesteps[cut:], source)[0]
 
 
+@cache
+def _parts(kind: Kind, prediction_type: PredictionType) -> dict[str, Any]:
+    return build_parts(architecture(kind, prediction_type), seed=0 if kind == "base" else 1)
+
+
+@cache
+def _tokenizer(padding: str) -> CLIPTokenizer:
+    """CLIP's, from the vocabulary that the package ships."""
+    return CLIPTokenizer(
+        str(VOCABULARY / "vocab.json"), str(VOCABULARY / "merges.txt"), pad_token=padding, model_max_length=77
+    )
+
+
 def decode(latent: Tensor) -> np.ndarray[Any, Any]:
     """The picture of a latent, [height, width, 3] uint8."""
-    vae = build_parts(architecture())["vae"]
+    vae = _parts("base", "epsilon")["vae"]
     picture = vae.decode(latent[None] / vae.config.scaling_factor).sample[0]
     return ((picture / 2 + 0.5).clamp(0, 1).permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
 
@@ -123,11 +130,10 @@ def _arguments(run: LoneRun, source: NoiseSource | None) -> dict[str, Any]:
 
 
 def _pipeline(pipeline: Any, run: LoneRun) -> Any:
-    parts = build_parts(architecture("base", run.prediction_type))
     built = pipeline(
-        **parts,
-        tokenizer=tokenizer("<|endoftext|>"),
-        tokenizer_2=tokenizer("!"),
+        **_parts("base", run.prediction_type),
+        tokenizer=_tokenizer("<|endoftext|>"),
+        tokenizer_2=_tokenizer("!"),
         scheduler=_scheduler(run),
         force_zeros_for_empty_prompt=True,
         add_watermarker=False,
@@ -137,12 +143,11 @@ def _pipeline(pipeline: Any, run: LoneRun) -> Any:
 
 
 def _refiner(run: LoneRun) -> Any:
-    parts = build_parts(architecture("refiner", run.prediction_type), seed=1)
     built = StableDiffusionXLImg2ImgPipeline(
-        **parts,
+        **_parts("refiner", run.prediction_type),
         text_encoder=None,
         tokenizer=None,
-        tokenizer_2=tokenizer("!"),
+        tokenizer_2=_tokenizer("!"),
         scheduler=_scheduler(run),
         requires_aesthetics_score=True,
         force_zeros_for_empty_prompt=False,
