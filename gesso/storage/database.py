@@ -10,12 +10,13 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, event, make_url
+from sqlalchemy import Connection, event, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, NoSuchModuleError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from gesso.errors import ServiceUnavailable, SettingsError
+from gesso.storage.tables import REVISION
 
 LOCK_TIMEOUT_MS: Final = 10_000
 """How long to wait for another process (a command line) to finish writing."""
@@ -106,7 +107,10 @@ def _tune_sqlite(engine: AsyncEngine) -> None:
 
 
 def _upgrade(connection: Connection) -> None:
-    from alembic.util import CommandError  # here, because it is needed once in a process and takes a while to import
+    if _revision(connection) == REVISION:
+        return
+    # here, because most starts do without it and it takes longer to import than they may
+    from alembic.util import CommandError
 
     from gesso.storage.migrations import upgrade
 
@@ -114,6 +118,13 @@ def _upgrade(connection: Connection) -> None:
         upgrade(connection)
     except CommandError as error:
         raise SettingsError(f"The database was made by another version of Gesso: {error}") from None
+
+
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return revision
 
 
 @contextmanager

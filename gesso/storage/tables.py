@@ -4,6 +4,7 @@ How the tables came to be, revision by revision, is told in `gesso.storage.migra
 """
 
 from datetime import UTC, datetime
+from typing import Final
 
 from sqlalchemy import (
     JSON,
@@ -23,6 +24,9 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
 )
+
+REVISION: Final = "0001"
+"""Of the migrations, the one that leads to these tables."""
 
 metadata = MetaData(
     naming_convention={

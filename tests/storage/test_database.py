@@ -1,4 +1,6 @@
 import asyncio
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -13,6 +15,18 @@ from gesso.storage.database import Database, open_database
 from gesso.storage.tables import accounts, api_keys, metadata
 
 MOMENT = datetime(2026, 11, 1, 12, 30, tzinfo=timezone(timedelta(hours=-8)))
+
+
+START = """
+import asyncio, sys
+from gesso.storage.database import open_database
+
+async def start():
+    await (await open_database(sys.argv[1])).close()
+
+asyncio.run(start())
+assert "alembic" not in sys.modules
+"""
 
 
 def checks(connection: Connection) -> dict[str, set[tuple[str | None, str]]]:
@@ -49,6 +63,10 @@ async def test_the_revisions_lead_to_the_tables_as_they_are_declared(database: D
     with fresh.connect() as declared:
         assert migrated == checks(declared)
     fresh.dispose()
+
+
+async def test_a_start_on_tables_that_are_up_to_date_needs_no_migration(database: Database, database_url: str) -> None:
+    await asyncio.to_thread(subprocess.run, [sys.executable, "-c", START, database_url], check=True)
 
 
 async def test_a_database_is_made_once_and_found_again(database: Database, database_url: str) -> None:
