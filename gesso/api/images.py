@@ -22,7 +22,7 @@ def routes(parts: Parts) -> APIRouter:
         token = request.path_params["token"]
         data = await parts.pictures.read(token)
         headers = _HEADERS | {"ETag": f'"{token}"'}
-        if request.headers.get("if-none-match") == headers["ETag"]:
+        if headers["ETag"] in request.headers.get("if-none-match", ""):
             return Response(status_code=NOT_MODIFIED, headers=headers)
         return Response(data, media_type="image/png", headers=headers)
 

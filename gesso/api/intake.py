@@ -12,8 +12,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gesso.errors import TooLarge
 
 PATIENCE = 10.0
+SILENCE = 1.0
+"""Seconds that a client may go on sending, and be silent meanwhile, before it is cut off after all."""
 PATIENT_LIMITS = 8
-"""How many times the limit is thrown away, and for how many seconds, before a client is cut off after all."""
+"""How many times the limit is thrown away before that."""
 
 
 class Intake:
@@ -54,7 +56,7 @@ class _Body:
         try:
             async with asyncio.timeout(PATIENCE):
                 while not self.complete and self.taken <= self.limit * PATIENT_LIMITS:
-                    await self._next()
+                    await asyncio.wait_for(self._next(), SILENCE)
         except TimeoutError:
             return
 

@@ -9,7 +9,8 @@ from gesso.settings import Settings
 
 PICTURE_PATH = "/images/{token}.png"
 _HOST = re.compile(r"[A-Za-z0-9._~-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
-_TOKEN = re.compile(r"/images/([0-9a-f]+)\.png")
+_FOLDER = "/images/"
+_FILE = re.compile(r"([0-9a-f]+)\.png")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +26,10 @@ class Links:
 
     def token(self, url: str) -> str | None:
         """The token of the picture behind a URL of this server; None for any other URL."""
-        for base in (self.base, *self.others):
-            match = _TOKEN.fullmatch(url.strip().removeprefix(base))
-            if match and url.strip().startswith(base):
-                return match[1]
-        return None
+        base, separator, path = url.strip().partition(_FOLDER)
+        ours = base.lower() in (one.lower() for one in (self.base, *self.others))
+        match = _FILE.fullmatch(path) if separator and ours else None
+        return match[1] if match else None
 
 
 def links_of(request: Request, settings: Settings) -> Links:

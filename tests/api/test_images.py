@@ -38,6 +38,7 @@ def test_who_has_it_already_is_told_so(url: str) -> None:
     tag = httpx2.get(url).headers["etag"]
     reply = httpx2.get(url, headers={"If-None-Match": tag})
     assert (reply.status_code, reply.content) == (304, b"")
+    assert httpx2.get(url, headers={"If-None-Match": f'"other", W/{tag}'}).status_code == 304
     assert httpx2.get(url, headers={"If-None-Match": '"other"'}).status_code == 200
 
 

@@ -79,6 +79,12 @@ def test_the_deadline_holds_for_the_start_image_too(tmp_path: Path) -> None:
     assert reply.status_code == 504
 
 
+def test_a_body_that_never_ends_is_504(slow_house: House) -> None:
+    with connected(slow_house) as client:
+        client.sendall(request_bytes(slow_house, slow_house.key, SMALL)[:-10])
+        assert client.recv(100).startswith(b"HTTP/1.1 504")
+
+
 def test_a_client_that_stays_gets_its_picture_over_a_connection_that_goes_on(house: House) -> None:
     for colour in ("red", "green", "blue"):
         reply = house.paint("sdxl-img2img", {"prompt": "x", "image": data_uri(512, 512, colour)})

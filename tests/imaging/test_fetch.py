@@ -8,6 +8,8 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gesso.errors import BadRequest
 from gesso.imaging import fetch
@@ -312,6 +314,27 @@ async def test_proxies_of_the_environment_are_ignored(site: Site, monkeypatch: p
 )
 async def test_a_url_that_is_none_is_refused(url: str) -> None:
     assert await refusal(url, Fetcher(SHUT))
+
+
+class Inward(AbstractResolver):
+    """Every name leads to this machine."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        address = ResolveResult(
+            hostname=host, host="127.0.0.1", port=port, family=socket.AF_INET, proto=0, flags=socket.AI_NUMERICHOST
+        )
+        return [address]
+
+    async def close(self) -> None:
+        """Nothing to give back."""
+
+
+@given(st.text(max_size=40) | st.text("0123456789abcdefx.:[]@/%?#\\-_ \t\r\n\0", max_size=40))
+def test_any_text_behind_http_is_refused_and_nothing_else_happens(text: str) -> None:
+    with pytest.raises(BadRequest):
+        asyncio.run(Fetcher(SHUT, Inward()).fetch(f"http://{text}"))
 
 
 async def test_a_url_of_a_megabyte_is_refused_and_not_repeated_at_length() -> None:
