@@ -77,7 +77,10 @@ def unet_name(name: str, config: Mapping[str, Any]) -> str:
 
 
 def vae_name(name: str, config: Mapping[str, Any]) -> str:
-    """The file's name of the VAE's weight `name`. Attention weights are [c, c, 1, 1] in the file, [c, c] in the module."""
+    """The file's name of the VAE's weight `name`.
+
+    Attention weights are 1x1 convolutions, [c, c, 1, 1], in the file, and [c, c] in the module.
+    """
     last = len(config["block_out_channels"]) - 1
     name = re.sub(r"down_blocks\.(\d+)", r"down.\1", name)
     name = re.sub(r"up_blocks\.(\d+)", lambda block: f"up.{last - int(block[1])}", name)

@@ -121,22 +121,24 @@ def write_weights(
     if unet is not None:
         tensors |= {unet_name(name, architecture.unet): weight for name, weight in unet.state_dict().items()}
     if vae is not None and architecture.vae is not None:
-        tensors |= dict(_vae_tensors(vae, architecture.vae))
+        tensors |= dict(vae_tensors(vae, architecture.vae))
     if text_encoder is not None:
         tensors |= {clip_name(name): weight for name, weight in text_encoder.state_dict().items()}
     if text_encoder_2 is not None:
-        tensors |= dict(_open_clip_tensors(text_encoder_2, open_clip_prefix(architecture.kind)))
+        tensors |= dict(open_clip_tensors(text_encoder_2, open_clip_prefix(architecture.kind)))
     stored = {name: weight.detach().to("cpu", dtype).contiguous().clone() for name, weight in tensors.items()}
     save_file(stored, path, metadata=architecture.to_metadata())
 
 
-def _vae_tensors(vae: nn.Module, config: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
+def vae_tensors(vae: nn.Module, config: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
+    """The VAE's weights as a file has them: attention as 1x1 convolutions."""
     for name, weight in vae.state_dict().items():
         as_convolution = ".attentions." in name and weight.dim() == 2
         yield vae_name(name, config), weight[:, :, None, None] if as_convolution else weight
 
 
-def _open_clip_tensors(encoder: nn.Module, prefix: str) -> Iterator[tuple[str, Tensor]]:
+def open_clip_tensors(encoder: nn.Module, prefix: str) -> Iterator[tuple[str, Tensor]]:
+    """The second text encoder's weights as a file has them: query, key and value in one, the projection transposed."""
     fused: dict[str, dict[int, Tensor]] = {}
     for name, weight in encoder.state_dict().items():
         rest, third = open_clip_name(name)

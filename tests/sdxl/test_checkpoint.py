@@ -1,0 +1,112 @@
+"""Checkpoints are read strictly, and what is wrong with one is said by name."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from gesso.errors import ServiceUnavailable
+from gesso.sdxl.architecture import Architecture, PredictionType
+from gesso.sdxl.checkpoint import load_text_encoders, load_unet, load_vae
+from gesso.sdxl.weights import write_weights
+from tests.tiny import architecture, build_parts, write_tiny
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny(tmp_path_factory.mktemp("checkpoint") / "base.safetensors")
+
+
+def equal(first: torch.nn.Module, second: torch.nn.Module) -> bool:
+    ours, theirs = first.state_dict(), second.state_dict()
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def altered(base: Path, path: Path, change: Callable[[dict[str, Tensor]], object]) -> str:
+    tensors = load_file(base)
+    change(tensors)
+    save_file(tensors, path, metadata=architecture().to_metadata())
+    return str(path)
+
+
+def test_what_is_written_is_what_is_read(base: Path) -> None:
+    parts = build_parts(architecture())
+    encoders = load_text_encoders(str(base), CPU, torch.float32)
+    assert equal(load_unet(str(base), CPU, torch.float32).network, parts["unet"])
+    assert equal(load_vae(str(base), CPU, torch.float32).network, parts["vae"])
+    assert encoders.first is not None
+    assert equal(encoders.first, parts["text_encoder"])
+    assert equal(encoders.second, parts["text_encoder_2"])
+
+
+def test_weights_come_in_the_precision_asked_for(base: Path) -> None:
+    for load in (load_unet, load_vae):
+        network = load(str(base), CPU, torch.bfloat16).network
+        assert {weight.dtype for weight in network.parameters()} == {torch.bfloat16}
+
+
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+def test_a_checkpoint_says_what_it_predicts(prediction_type: PredictionType, tmp_path: Path) -> None:
+    path = write_tiny(tmp_path / "x.safetensors", prediction_type=prediction_type)
+    assert load_unet(str(path), CPU, torch.float32).prediction_type == prediction_type
+
+
+def test_a_missing_weight_is_named(base: Path, tmp_path: Path) -> None:
+    name = "model.diffusion_model.time_embed.0.weight"
+    path = altered(base, tmp_path / "x.safetensors", lambda tensors: tensors.pop(name))
+    with pytest.raises(ServiceUnavailable, match=f"lacks 1 weights.*{name}"):
+        load_unet(path, CPU, torch.float32)
+
+
+def test_a_weight_that_does_not_belong_is_named(base: Path, tmp_path: Path) -> None:
+    name = "model.diffusion_model.extra.weight"
+    path = altered(base, tmp_path / "x.safetensors", lambda tensors: tensors.update({name: torch.zeros(1)}))
+    with pytest.raises(ServiceUnavailable, match=f"do not belong.*{name}"):
+        load_unet(path, CPU, torch.float32)
+
+
+def test_a_weight_of_another_shape_is_named(base: Path, tmp_path: Path) -> None:
+    name = "model.diffusion_model.time_embed.0.weight"
+    path = altered(base, tmp_path / "x.safetensors", lambda tensors: tensors.update({name: torch.zeros(2, 2)}))
+    with pytest.raises(ServiceUnavailable, match=rf"{name} is \[2, 2\]"):
+        load_unet(path, CPU, torch.float32)
+
+
+def test_the_harmless_extras_of_files_in_the_wild_are_taken(base: Path, tmp_path: Path) -> None:
+    extras = {
+        "conditioner.embedders.0.transformer.text_model.embeddings.position_ids": torch.arange(77)[None],
+        "conditioner.embedders.1.model.logit_scale": torch.zeros(()),
+        "denoiser.sigmas": torch.zeros(1000),
+    }
+    path = altered(base, tmp_path / "x.safetensors", lambda tensors: tensors.update(extras))
+    load_unet(path, CPU, torch.float32)
+    load_text_encoders(path, CPU, torch.float32)
+
+
+def test_a_file_that_is_not_there_or_not_whole_or_something_else_is_named(base: Path, tmp_path: Path) -> None:
+    cut, pickle, other = tmp_path / "cut.safetensors", tmp_path / "model.ckpt", tmp_path / "other.safetensors"
+    cut.write_bytes(base.read_bytes()[:-1000])
+    torch.save({"weight": torch.zeros(1)}, pickle)
+    save_file({"weight": torch.zeros(1)}, other)
+    for path in (tmp_path / "nowhere.safetensors", cut, pickle, other):
+        with pytest.raises(ServiceUnavailable, match=path.name):
+            load_unet(str(path), CPU, torch.float32)
+
+
+def test_a_part_that_is_in_no_file_is_named(tmp_path: Path) -> None:
+    whole = architecture()
+    bare = Architecture(
+        whole.kind, whole.prediction_type, whole.force_zeros_for_empty_prompt, whole.unet, None, None, None
+    )
+    write_weights(tmp_path / "unet.safetensors", bare, unet=build_parts(whole)["unet"])
+    path = str(tmp_path / "unet.safetensors")
+    assert load_unet(path, CPU, torch.float32).kind == "base"
+    with pytest.raises(ServiceUnavailable, match="VAE"):
+        load_vae(path, CPU, torch.float32)
+    with pytest.raises(ServiceUnavailable, match="text encoders"):
+        load_text_encoders(path, CPU, torch.float32)
