@@ -8,7 +8,13 @@ from urllib.parse import urlsplit
 
 from platformdirs import user_data_path
 from pydantic import Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 
 from gesso.errors import SettingsError
 
@@ -30,12 +36,16 @@ class Settings(BaseSettings):
     storage_url: str | None = Field(None, description="Folder for pictures; by default in data_dir.")
     models_dir: Path | None = Field(None, description="Folder of checkpoints; by default in data_dir.")
     catalogue_file: Path | None = Field(None, description="TOML with checkpoints and bindings of your own.")
-    styles_file: Path | None = Field(None, description='JSON with styles of your own: [{"name","prompt","negative_prompt"}].')
+    styles_file: Path | None = Field(
+        None, description='JSON with styles of your own: [{"name","prompt","negative_prompt"}].'
+    )
     engine: Literal["local", "fake"] = Field("local", description="`fake` paints placeholders at once, for load tests.")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, ...")
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 where it is native.")
     replies: Replies = Field("documented", description="Form of replies where the caller does not say.")
-    fetch_allow: Annotated[tuple[str, ...], NoDecode] = Field((), description="Hosts or networks that start images may come from although they are private.")
+    fetch_allow: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Hosts or networks that start images may come from although they are private."
+    )
     bootstrap_key: str | None = Field(None, description="The owner's first key, instead of a random one.", repr=False)
     request_timeout: float = Field(300, gt=0, description="A request that takes longer is cancelled and not charged.")
     body_limit: int = Field(32 * 2**20, gt=0, description="Largest request body.")
