@@ -1,6 +1,6 @@
 """A sampler's run on random data, written down: what it was fed and what it answered. Knows nothing of tables.
 
-A trajectory is all that the solver table's compiler sees, so any sampler whose run can be recorded can be compiled.
+A recording is all that the weights are solved from, so any sampler whose run can be recorded can become a table.
 """
 
 import inspect
