@@ -1,16 +1,18 @@
 """The database: connections that read, transactions that write, and tables brought up to date at the start.
 
 SQLite is written to by one at a time and as durably as it can: when a transaction is over, it is on disk (WAL,
-synchronous=FULL). All that is SQLite's own is in `_tune_sqlite`.
+synchronous=FULL). All that is SQLite's own is in `_make_file` and `_tune_sqlite`.
 """
 
 import asyncio
+import sqlite3
+import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, event, inspect, make_url, text
+from sqlalchemy import URL, Connection, event, inspect, text
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, NoSuchModuleError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -58,7 +60,11 @@ async def open_database(url: str) -> Database:
     Raises SettingsError for a URL that means nothing and a database that a newer Gesso has changed,
     ServiceUnavailable where it cannot be used.
     """
-    database = Database(_connect(url))
+    engine = _connect(url)
+    if engine.dialect.name == "sqlite":
+        await asyncio.to_thread(_make_file, engine.url)
+        _tune_sqlite(engine)
+    database = Database(engine)
     try:
         async with database.writing() as connection:
             await connection.run_sync(_upgrade)
@@ -70,23 +76,36 @@ async def open_database(url: str) -> Database:
 
 def _connect(url: str) -> AsyncEngine:
     try:
-        parsed = make_url(url)
-        engine = create_async_engine(parsed)
+        return create_async_engine(url)
     except (ArgumentError, NoSuchModuleError) as error:
         raise SettingsError(f"setting database_url: {error}") from None
-    if parsed.get_backend_name() == "sqlite":
-        if not parsed.database:
-            raise SettingsError(f"setting database_url = {url!r}: SQLite needs a file")
-        _make_folder(Path(parsed.database).parent)
-        _tune_sqlite(engine)
-    return engine
 
 
-def _make_folder(folder: Path) -> None:
+def _make_file(url: URL) -> None:
+    """The SQLite file, keeping a write-ahead log."""
+    if not url.database:
+        raise SettingsError(f"setting database_url = {str(url)!r}: SQLite needs a file")
+    folder = Path(url.database).parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SettingsError(f"The folder {folder} of the database cannot be made: {error.strerror}") from None
+    with _outage_told(), closing(sqlite3.connect(url.database)) as connection:
+        _keep_log(connection)
+
+
+def _keep_log(connection: sqlite3.Connection) -> None:
+    """Everywhere else SQLite waits for other processes by itself; for this change it has to be asked again."""
+    give_up = time.monotonic() + LOCK_TIMEOUT_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not busy or time.monotonic() > give_up:
+                raise
+            time.sleep(0.01)
 
 
 def _tune_sqlite(engine: AsyncEngine) -> None:
@@ -95,7 +114,6 @@ def _tune_sqlite(engine: AsyncEngine) -> None:
         connection.isolation_level = None  # Python's module begins transactions late; `begun` does it instead
         cursor = connection.cursor()
         cursor.execute(f"PRAGMA busy_timeout = {LOCK_TIMEOUT_MS}")
-        cursor.execute("PRAGMA journal_mode = WAL")
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.execute("PRAGMA foreign_keys = ON")
         cursor.close()
@@ -135,5 +153,7 @@ def _outage_told() -> Iterator[None]:
         raise  # what was asked of it was wrong
     except DBAPIError as error:
         raise ServiceUnavailable(f"The database cannot be used: {error.orig}", retry_after=5) from error
+    except sqlite3.Error as error:
+        raise ServiceUnavailable(f"The database cannot be used: {error}", retry_after=5) from error
     except PoolTimeoutError as error:
         raise ServiceUnavailable("The database does not keep up with the requests.", retry_after=5) from error

@@ -78,7 +78,7 @@ async def test_a_database_is_made_once_and_found_again(database: Database, datab
 
 
 async def test_servers_that_start_at_once_make_one_database(database_url: str) -> None:
-    databases = await asyncio.gather(*(open_database(database_url) for _ in range(4)))
+    databases = await asyncio.gather(*(open_database(database_url) for _ in range(8)))
     for database in databases:
         assert await names(database) == []
         await database.close()
