@@ -1,16 +1,17 @@
 """The family's autoencoder, wired so that it starts out right.
 
 Its encoder is the analytic latent written as convolutions: nothing is left to learn. Its decoder starts by painting
-every latent cell in its mean colour, so that hues are exact from the first step, and learns the outlines.
+every latent cell in its mean colour, so that hues are right from the first step, and learns the outlines.
 
 Two tricks make this possible inside `AutoencoderKL`. Group normalisation would take the brightness of a picture away:
-constant reference channels dominate its statistics, so that it is nearly a fixed scale. And SiLU is not linear:
-signals run in pairs of opposite sign, since silu(y) - silu(-y) = y.
+constant reference channels dominate its statistics, so that it is nearly a fixed scale, the same for a window as for
+the whole. They are kept from learning. And SiLU is not linear: signals run in pairs of opposite sign, since
+silu(y) - silu(-y) = y.
 """
 
 import torch
 from diffusers import AutoencoderKL
-from torch import Tensor, nn
+from torch import nn
 
 from gesso.mini.latents import COLOUR, DEVIATION, MEAN
 from gesso.mini.models import LATENT_CHANNELS, autoencoder
@@ -132,36 +133,54 @@ def _pass_on(layer: nn.Module) -> None:
 
 def _wire_decoder(vae: AutoencoderKL) -> None:
     decoder = vae.decoder
-    colour = _mean_colour()
-    offset = (COLOUR.T @ MEAN[:3, 0, 0]).flatten()
-    for sign, first in ((1.0, 0), (-1.0, 3)):
-        decoder.conv_in.weight[first : first + 3] = 0
-        decoder.conv_in.weight[first : first + 3, :3, 1, 1] = sign * colour
-        decoder.conv_in.bias[first : first + 3] = sign * offset
-    _constant(decoder.conv_in)
-    _set_references(decoder.conv_in, _FIRM)
-    for block in decoder.up_blocks:
-        for sampler in block.upsamplers or ():
-            _copy(sampler.conv)
     for module in decoder.modules():
         if isinstance(module, nn.GroupNorm):
             _scale(module, _FIRM, module.num_channels)
+        if type(module).__name__ == "ResnetBlock2D":
+            _isolate(module.conv1)
+            _set_references(module.conv1, _FIRM)
+        if type(module).__name__ == "Upsample2D":
+            _copy(module.conv)
+    _isolate(decoder.conv_in)
+    _set_references(decoder.conv_in, _FIRM)
+    _paint_mean_colours(decoder.conv_in)
     _clear(decoder.conv_out)
     _join_pairs(decoder.conv_out, 3)
+    for module in decoder.modules():
+        if isinstance(module, nn.Conv2d):
+            _hold_references(module)
 
 
-def _mean_colour() -> Tensor:
-    """[3, 3]: from the first three latents to RGB in -1..1."""
-    return COLOUR.T * DEVIATION[:3, 0, 0]
-
-
-def _constant(layer: nn.Module) -> None:
-    references = _references(layer.out_channels)
-    layer.weight[references] = 0
-    layer.bias[references] = 0
+def _paint_mean_colours(layer: nn.Module) -> None:
+    """The first three latents as RGB in -1..1, in both signs."""
+    colour = COLOUR.T * DEVIATION[:3, 0, 0]
+    offset = COLOUR.T @ MEAN[:3, 0, 0]
+    for sign, first in ((1.0, 0), (-1.0, 3)):
+        layer.weight[first : first + 3] = 0
+        layer.weight[first : first + 3, :3, 1, 1] = sign * colour
+        layer.bias[first : first + 3] = sign * offset
 
 
 def _copy(layer: nn.Module) -> None:
     _clear(layer)
     for channel in range(layer.out_channels):
         layer.weight[channel, channel, 1, 1] = 1
+
+
+def _isolate(layer: nn.Module) -> None:
+    """Let nothing flow into or out of the references."""
+    layer.weight[_references(layer.out_channels)] = 0
+    if layer.in_channels != LATENT_CHANNELS:
+        layer.weight[:, _references(layer.in_channels)] = 0
+
+
+def _hold_references(layer: nn.Conv2d) -> None:
+    """Keep from learning what reads or writes references; a bias does the same."""
+    weight, bias = torch.ones_like(layer.weight), torch.ones_like(layer.bias)
+    if layer.in_channels != LATENT_CHANNELS:
+        weight[:, _references(layer.in_channels)] = 0
+    if layer.out_channels != 3:
+        weight[_references(layer.out_channels)] = 0
+        bias[_references(layer.out_channels)] = 0
+    layer.weight.register_hook(lambda gradient: gradient * weight)
+    layer.bias.register_hook(lambda gradient: gradient * bias)

@@ -11,20 +11,28 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from gesso.mini.muon import Muon
+
 
 @dataclass(frozen=True)
 class Pace:
-    """So many steps: the rate rises over `warmup` of them, stays, and falls to nothing over the last `decay` share."""
+    """So many steps: the rate rises over `warmup` of them, stays, and falls to nothing over the last `decay` share.
+
+    `rate` is Adam's. With a `matrix_rate`, Muon moves the inner matrices at that rate instead.
+    """
 
     steps: int
     rate: float
     warmup: int = 100
     decay: float = 0.4
     average: float = 0.999
+    weight_decay: float = 0.01
+    matrix_rate: float = 0.0
 
-    def rate_at(self, step: int) -> float:
+    def share_at(self, step: int) -> float:
+        """What part of the full rate applies."""
         falling = (self.steps - step) / max(self.decay * self.steps, 1)
-        return self.rate * min((step + 1) / self.warmup, 1.0, max(falling, 0.01))
+        return min((step + 1) / self.warmup, 1.0, max(falling, 0.01))
 
 
 class Run:
@@ -34,8 +42,7 @@ class Run:
         self.model = model
         self.pace = pace
         self.average = copy.deepcopy(model).requires_grad_(False)
-        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        self._optimiser = torch.optim.AdamW(trained, lr=pace.rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+        self._optimisers = _optimisers(model, pace)
         self.rng = random.Random(seed)
         self.step = 0
         torch.manual_seed(seed)
@@ -46,12 +53,14 @@ class Run:
 
     def learn(self, loss: Tensor) -> None:
         """Take one step down the gradient of `loss` and move the average along."""
-        for group in self._optimiser.param_groups:
-            group["lr"] = self.pace.rate_at(self.step)
-        self._optimiser.zero_grad(set_to_none=True)
+        share = self.pace.share_at(self.step)
+        self.model.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self._optimiser.step()
+        for optimiser in self._optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = group["peak"] * share
+            optimiser.step()
         self.step += 1
         keep = min(self.pace.average, (1 + self.step) / (20 + self.step))
         with torch.no_grad():
@@ -62,7 +71,7 @@ class Run:
         state = {
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
-            "optimiser": self._optimiser.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self._optimisers],
             "step": self.step,
             "rng": self.rng.getstate(),
             "torch": torch.get_rng_state(),
@@ -76,7 +85,26 @@ class Run:
         state = torch.load(path, weights_only=False)
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
-        self._optimiser.load_state_dict(state["optimiser"])
+        for optimiser, saved in zip(self._optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
         self.step = state["step"]
         self.rng.setstate(state["rng"])
         torch.set_rng_state(state["torch"])
+
+
+def _optimisers(model: nn.Module, pace: Pace) -> list[torch.optim.Optimizer]:
+    trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    matrices = [weight for name, weight in trained.items() if pace.matrix_rate and _is_inner(name, weight)]
+    chosen = set(map(id, matrices))
+    others = [weight for weight in trained.values() if id(weight) not in chosen]
+    adam = torch.optim.AdamW(others, lr=pace.rate, betas=(0.9, 0.99), weight_decay=pace.weight_decay, fused=True)
+    optimisers = [adam, Muon(matrices, pace.matrix_rate)] if matrices else [adam]
+    for optimiser, peak in zip(optimisers, (pace.rate, pace.matrix_rate), strict=False):
+        for group in optimiser.param_groups:
+            group["peak"] = peak
+    return optimisers
+
+
+def _is_inner(name: str, weight: Tensor) -> bool:
+    """Matrices between hidden layers; the first and the last layer and all embeddings are Adam's."""
+    return weight.dim() >= 2 and not any(part in name for part in ("conv_in", "conv_out", "embedding", "time_emb_proj"))

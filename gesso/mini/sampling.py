@@ -3,11 +3,15 @@
 The server paints with its own engine; this is for sheets and for judging while a training runs.
 """
 
-import torch
-from diffusers import EulerDiscreteScheduler, UNet2DConditionModel
-from torch import Tensor
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from gesso.mini.conditioning import Conditioning
+import torch
+from diffusers import AutoencoderKL, EulerDiscreteScheduler, UNet2DConditionModel
+from torch import Tensor
+from transformers import CLIPTextModel, CLIPTextModelWithProjection
+
+from gesso.mini.conditioning import Conditioning, Tokens, encode
 from gesso.mini.models import FACTOR, LATENT_CHANNELS
 
 STEPS = 25
@@ -53,3 +57,21 @@ def paint(
             without, told = unet(both, timestep, hidden, added_cond_kwargs=added).sample.float().chunk(2)
         latents = euler.step(without + guidance * (told - without), timestep, latents).prev_sample
     return latents
+
+
+@dataclass(frozen=True)
+class Studio:
+    """All that it takes to turn captions into pictures."""
+
+    tokens: Tokens
+    encoders: tuple[CLIPTextModel, CLIPTextModelWithProjection]
+    unet: UNet2DConditionModel
+    vae: AutoencoderKL
+
+    @torch.no_grad()
+    def pictures(self, texts: Sequence[str], size: tuple[int, int], seed: int) -> Tensor:
+        """[texts, 3, height, width] RGB in 0..1; one after another is decoded, for memory's sake."""
+        latents = paint(self.unet, encode(list(texts), self.tokens, self.encoders), size, seed)
+        decoded = torch.cat([self.vae.decode(one.unsqueeze(0)).sample for one in latents])
+        width, height = size
+        return ((decoded[..., :height, :width] + 1) / 2).clamp(0, 1)

@@ -5,6 +5,7 @@
     vae      the decoder learns crisp pixels             (needs nothing)
     refiner  a smaller UNet for the last of the noise    (needs text)
     looks    six fine-tunes of the base                  (needs unet)
+    judge    a sheet to look at and a score to note      (needs text, unet, vae)
     export   the files that ship                         (needs all)
 
 Every stage keeps its state in the folder, saves it every few minutes and goes on where it was stopped.
@@ -13,11 +14,12 @@ Every stage keeps its state in the folder, saves it every few minutes and goes o
 import argparse
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
 
 from gesso.mini import models
@@ -27,19 +29,23 @@ from gesso.mini.export import Family, export
 from gesso.mini.looks import LOOKS, PLAIN, Look
 from gesso.mini.noise import late_timesteps
 from gesso.mini.runs import Pace, Run
+from gesso.mini.sampling import Studio
+from gesso.mini.sheets import ASPECTS, examine, sheet
 from gesso.mini.train_text import TextTraining, loss_and_accuracy, sample
 from gesso.mini.train_unet import LAST, Diet, Painter, diet_at, refiner_view, velocity_loss
 from gesso.mini.train_vae import lesson, painting_loss
 
 PACES = {
     "text": Pace(steps=1200, rate=1.5e-3),
-    "unet": Pace(steps=8000, rate=1.2e-3),
-    "vae": Pace(steps=2500, rate=2e-3, warmup=50, decay=0.5, average=0.995),
-    "refiner": Pace(steps=600, rate=1.5e-3, warmup=50, decay=0.5, average=0.99),
-    "looks": Pace(steps=150, rate=3e-4, warmup=10, decay=0.7, average=0.95),
+    "unet": Pace(steps=4000, rate=1.2e-3, average=0.998, matrix_rate=0.015),
+    "vae": Pace(steps=2000, rate=1e-3, decay=0.5, average=0.995, weight_decay=0.0),
+    "refiner": Pace(steps=500, rate=1.2e-3, warmup=50, decay=0.5, average=0.99, matrix_rate=0.015),
+    "looks": Pace(steps=60, rate=4e-4, warmup=5, decay=0.7, average=0.9, matrix_rate=0.004),
 }
 SEED = 57
 REPORT_STEPS = 50
+JUDGED_SIZES = ((512, 512), (896, 1152), (1024, 1024))
+QUESTIONS = 64
 SAVE_SECONDS = 150.0
 
 
@@ -89,7 +95,10 @@ def follow(run: Run, state: Path, lesson_loss: Callable[[], Tensor]) -> None:
         smooth = loss.item() if run.step == first + 1 else 0.98 * smooth + 0.02 * loss.item()
         if run.step % REPORT_STEPS == 0:
             seconds = (time.monotonic() - started) / (run.step - first)
-            print(f"{state.stem}: step {run.step} of {run.pace.steps}, loss {smooth:.4f}, {seconds:.2f} s a step", flush=True)
+            print(
+                f"{state.stem}: step {run.step} of {run.pace.steps}, loss {smooth:.4f}, {seconds:.2f} s a step",
+                flush=True,
+            )
         if time.monotonic() - saved > SAVE_SECONDS:
             run.save(state)
             saved = time.monotonic()
@@ -99,7 +108,11 @@ def follow(run: Run, state: Path, lesson_loss: Callable[[], Tensor]) -> None:
 def train_text(workshop: Workshop, pace: Pace) -> None:
     tokens, training = Tokens(), TextTraining()
     run = Run(training, pace, SEED)
-    follow(run, workshop.state("text"), lambda: loss_and_accuracy(training, sample(run.rng, 160, tokens.idle_words), tokens)[0])
+    follow(
+        run,
+        workshop.state("text"),
+        lambda: loss_and_accuracy(training, sample(run.rng, 160, tokens.idle_words), tokens)[0],
+    )
 
 
 def train_unet(workshop: Workshop, pace: Pace) -> None:
@@ -116,12 +129,18 @@ def train_looks(workshop: Workshop, pace: Pace) -> None:
 def _paint_along(
     unet: UNet2DConditionModel, painter: Painter, pace: Pace, state: Path, diet: Callable[[float], Diet]
 ) -> None:
-    run = Run(unet.to(memory_format=torch.channels_last), pace, SEED)
+    run = Run(_teachable(unet), pace, SEED)
     follow(run, state, lambda: velocity_loss(unet, painter.batch(diet(run.progress), run.rng)))
 
 
+def _teachable(unet: UNet2DConditionModel) -> UNet2DConditionModel:
+    """With attention written out: on CPUs the fused kernel's backward pass takes a fifth of the whole step."""
+    unet.set_attn_processor(AttnProcessor())
+    return unet
+
+
 def train_refiner(workshop: Workshop, pace: Pace) -> None:
-    painter, unet = workshop.painter(), models.refiner_unet().to(memory_format=torch.channels_last)
+    painter, unet = workshop.painter(), _teachable(models.refiner_unet())
     run = Run(unet, pace, SEED)
 
     def loss() -> Tensor:
@@ -144,3 +163,44 @@ STAGES: dict[str, Callable[[Workshop, Pace], None]] = {
     "refiner": train_refiner,
     "looks": train_looks,
 }
+
+
+def judge(workshop: Workshop) -> None:
+    """Save a sheet of the standing prompts and print how many questions of an examination are painted right."""
+    text = workshop.text()
+    studio = Studio(Tokens(), (text.encoder, text.encoder_2), workshop.unet("unet"), workshop.vae())
+    for width, height in JUDGED_SIZES:
+        sheet(studio, (width, height), SEED).save(workshop.folder / f"sheet-{width}x{height}.png")
+        score = examine(studio, (width, height), QUESTIONS, SEED)
+        print(f"{width}x{height}, of {QUESTIONS}: " + ", ".join(f"{name} {score[name]}" for name in (*ASPECTS, "all")))
+
+
+def export_family(workshop: Workshop, folder: Path) -> None:
+    text = workshop.text()
+    names = {"base": "unet", "refiner": "refiner"} | {name: f"look-{name}" for name in LOOKS}
+    unets = {name: workshop.unet(stage) for name, stage in names.items() if workshop.state(stage).exists()}
+    export(Family(text.encoder, text.encoder_2, workshop.vae(), unets), folder)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m gesso.mini.train", description="Train the embedded family.")
+    parser.add_argument("stage", choices=[*STAGES, "judge", "export"])
+    parser.add_argument("--folder", type=Path, required=True, help="where the states of the stages are kept")
+    parser.add_argument("--steps", type=int, help="train to this many steps instead of the stage's own")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--weights", type=Path, default=Path(__file__).parent / "weights", help="export writes here")
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
+    workshop = Workshop(asked.folder)
+    asked.folder.mkdir(parents=True, exist_ok=True)
+    if asked.stage == "export":
+        export_family(workshop, asked.weights)
+    elif asked.stage == "judge":
+        judge(workshop)
+    else:
+        pace = PACES[asked.stage]
+        STAGES[asked.stage](workshop, replace(pace, steps=asked.steps or pace.steps))
+
+
+if __name__ == "__main__":
+    main()

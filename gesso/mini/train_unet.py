@@ -23,7 +23,7 @@ from gesso.mini.noise import middle_timesteps, noised
 from gesso.mini.rendering import compose, render, whole
 from gesso.mini.scenes import Scene, sample_scene
 
-CELLS_PER_BATCH = 64 * 16 * 16
+CELLS_PER_BATCH = 32 * 16 * 16
 SMALL = ((16, 16), (16, 16), (16, 16), (14, 18), (18, 14), (16, 20))
 MEDIUM = ((20, 20), (18, 24), (24, 18), (24, 24), (20, 26))
 LARGE = ((28, 36), (28, 36), (28, 36), (32, 32), (32, 32), (36, 28), (26, 38), (24, 42), (32, 40))

@@ -46,7 +46,7 @@ def lesson(rng: random.Random) -> Lesson:
     crop = rng.choice(CROPS)
     shown = torch.stack([_window(crop.cells * FACTOR, rng) for _ in range(crop.count)])
     latents = latents_of(F.avg_pool2d(shown, CELL))
-    strength = 0.25 * torch.rand(crop.count, 1, 1, 1) ** 2
+    strength = 0.1 * torch.rand(crop.count, 1, 1, 1) ** 2
     return Lesson(shown * 2 - 1, latents + strength * torch.randn_like(latents))
 
 
