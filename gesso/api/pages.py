@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import quote
 
 from fastapi import APIRouter, Request
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -24,10 +25,11 @@ from gesso.catalogue.entries import Endpoint, Parameter
 
 TEMPLATES = Path(__file__).parent / "templates"
 STYLE = (TEMPLATES / "style.css").read_text("utf-8")
+ICON = "data:image/svg+xml," + quote((TEMPLATES / "icon.svg").read_text("utf-8").strip())
 _STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 _HEADERS = {
     "Content-Security-Policy": (
-        f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none'; form-action 'none'; "
+        f"default-src 'none'; img-src data:; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none'; form-action 'none'; "
         "frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
@@ -65,6 +67,14 @@ def curl(endpoint: Endpoint, base: str) -> str:
     )
 
 
+def first_picture(base: str, slug: str) -> str:
+    """The shortest command that puts a picture into a file."""
+    return (
+        f"curl {shlex.quote(f'{base}/v1/{slug}')} -H \"x-api-key: $GESSO_KEY\" -H 'Accept: image/png' \\\n"
+        """  -d '{"prompt": "a red house by the sea"}' -o picture.png"""
+    )
+
+
 def permitted(parameter: Parameter) -> str:
     """The range of a number or the length of a text, in words; nothing where the type says it all."""
     if parameter.minimum is not None:
@@ -76,7 +86,8 @@ def permitted(parameter: Parameter) -> str:
 def _environment() -> Environment:
     templates = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
     templates.filters |= {"credits": credits_text, "permitted": permitted, "json": json.dumps}
-    templates.globals |= {"style": Markup(STYLE), "curl": curl, "answers": _answers(), "version": version("gesso")}
+    templates.globals |= {"style": Markup(STYLE), "icon": ICON, "version": version("gesso"), "answers": _answers()}
+    templates.globals |= {"curl": curl, "first_picture": first_picture}
     return templates
 
 
