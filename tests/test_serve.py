@@ -1,0 +1,215 @@
+"""The program as its users run it: processes, sockets and files, with nothing replaced."""
+
+import base64
+import io
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+from PIL import Image
+
+from gesso.catalogue.catalogue import load_catalogue
+from gesso.imaging.png import read_infotext
+from tests.serving import PATIENCE, Installation, Server, install, install_tiny
+
+ENDPOINTS = load_catalogue().endpoints
+SMALL = {"prompt": "a red boat", "seed": 7, "img_width": 512, "img_height": 512, "num_inference_steps": 20}
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    return install_tiny(tmp_path_factory.mktemp("installation"))
+
+
+@pytest.fixture(scope="module")
+def first_start(tiny: Installation) -> Iterator[Server]:
+    with tiny.serving() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def client(first_start: Server) -> Iterator[httpx2.Client]:
+    with first_start.client(first_start.key) as client:
+        yield client
+
+
+def documented(slug: str) -> dict[str, object]:
+    """The documented request; the start image's host may not be reachable, so it comes as a data URI."""
+    body = dict(ENDPOINTS[slug].example)
+    if "image" in body:
+        buffer = io.BytesIO()
+        Image.effect_mandelbrot((640, 512), (-2, -1, 1, 1), 50).save(buffer, "PNG")
+        body["image"] = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return body
+
+
+def png(client: httpx2.Client, slug: str, body: dict[str, object]) -> bytes:
+    """The stored picture of a request."""
+    reply = client.post(f"/v1/{slug}", json=body, headers={"accept": "application/json"})
+    assert reply.status_code == 200, reply.text
+    return httpx2.get(reply.json()["image"]).content
+
+
+@pytest.mark.parametrize("slug", ENDPOINTS)
+def test_the_documented_requests_paint(slug: str, client: httpx2.Client) -> None:
+    body = documented(slug)
+    reply = client.post(f"/v1/{slug}", json=body)
+    assert reply.status_code == 200, reply.text
+    if ENDPOINTS[slug].returns == "image":
+        assert reply.headers["content-type"] == "image/jpeg"
+        picture = Image.open(io.BytesIO(reply.content))
+        assert picture.size == (640, 512)
+    else:
+        said = reply.json()
+        picture = Image.open(io.BytesIO(httpx2.get(said["image"]).content))
+        assert picture.size == (body["img_width"], body["img_height"])
+        assert said["seed"] == body["seed"]
+
+
+def test_equal_requests_are_equal_bytes(client: httpx2.Client) -> None:
+    first = png(client, "sdxl1.0-txt2img", SMALL)
+    assert png(client, "sdxl1.0-txt2img", SMALL) == first
+    assert png(client, "sdxl1.0-txt2img", {**SMALL, "seed": 8}) != first
+
+
+def test_sample_i_is_the_picture_of_seed_plus_i(client: httpx2.Client) -> None:
+    both = client.post("/v1/sdxl1.0-realvis", json={**SMALL, "samples": 2}).json()
+    assert [one["seed"] for one in both["images"]] == [7, 8]
+    second = httpx2.get(both["images"][1]["url"]).content
+    assert png(client, "sdxl1.0-realvis", {**SMALL, "seed": 8}) == second
+
+
+def test_every_scheduler_is_painted_with_or_refused_by_name(client: httpx2.Client) -> None:
+    outcomes = {}
+    for slug in ("sdxl1.0-timeless", "sdxl-img2img"):
+        body = {**documented(slug), "num_inference_steps": 20, "img_width": 512, "img_height": 512}
+        for scheduler in ENDPOINTS[slug].parameters["scheduler"].choices:
+            reply = client.post(f"/v1/{slug}", json={**body, "scheduler": scheduler, "strength": 0.3})
+            outcomes[slug, scheduler] = reply.status_code
+            assert reply.status_code == 200 or scheduler in reply.json()["error"]
+    refused = {scheduler for (_, scheduler), status in outcomes.items() if status != 200}
+    assert refused == {"DPM++ 2S a", "DPM++ 2S a Karras", "DPM fast", "Restart"}
+
+
+def test_requests_of_every_kind_at_once_are_all_painted(client: httpx2.Client) -> None:
+    statuses: list[int] = []
+
+    def ask(slug: str) -> None:
+        body = {**documented(slug), "num_inference_steps": 20, "samples": 2}
+        statuses.append(client.post(f"/v1/{slug}", json=body).status_code)
+
+    threads = [threading.Thread(target=ask, args=(slug,)) for slug in list(ENDPOINTS) * 2]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert statuses == [200] * 10
+
+
+def test_the_picture_says_how_it_was_made(client: httpx2.Client) -> None:
+    said = read_infotext(png(client, "sdxl1.0-txt2img", SMALL))
+    assert said is not None
+    assert said.startswith("a red boat\n")
+    assert "Seed: 7" in said
+    assert "Size: 512x512" in said
+
+
+def test_the_engine_dies_and_the_request_is_painted_all_the_same(first_start: Server, client: httpx2.Client) -> None:
+    expected = png(client, "sdxl1.0-txt2img", {**SMALL, "num_inference_steps": 100})
+    replies: list[bytes] = []
+    asking = threading.Thread(
+        target=lambda: replies.append(png(client, "sdxl1.0-txt2img", {**SMALL, "num_inference_steps": 100}))
+    )
+    asking.start()
+    time.sleep(0.3)
+    os.kill(_engine_of(first_start), signal.SIGKILL)
+    asking.join(PATIENCE)
+    assert replies == [expected]
+
+
+def test_keys_and_credits_changed_outside_hold_at_once(
+    tiny: Installation, first_start: Server, client: httpx2.Client
+) -> None:
+    tiny.run("accounts", "create", "bob", "--credits", "0.01")
+    key = tiny.run("keys", "create", "bob", "--replies", "image").stdout.splitlines()[-1]
+    with first_start.client(key) as bob:
+        reply = bob.post("/v1/sdxl1.0-realvis", json=SMALL)
+        assert (reply.status_code, reply.headers["content-type"]) == (200, "image/jpeg")
+        assert reply.headers["x-remaining-credits"] == "0.002"
+        assert bob.post("/v1/sdxl1.0-realvis", json=SMALL).status_code == 406
+        tiny.run("credits", "add", "bob", "1")
+        assert bob.post("/v1/sdxl1.0-realvis", json=SMALL).status_code == 200
+        assert json.loads(tiny.run("credits", "show", "bob", "--json").stdout)[0]["credits"] == 0.994
+        tiny.run("keys", "revoke", key[:10])
+        assert bob.post("/v1/sdxl1.0-realvis", json=SMALL).status_code == 401
+
+
+def test_a_key_is_shown_once_and_kept_nowhere(tiny: Installation, first_start: Server) -> None:
+    assert first_start.said.startswith("API key: SG_")
+    for path in tiny.folder.rglob("*"):
+        if path.is_file():
+            assert first_start.key.encode() not in path.read_bytes(), path
+
+
+class TestStarts:
+    """How servers begin and end."""
+
+    def test_a_restart_paints_the_same_bytes_and_prints_no_key(self, tmp_path: Path) -> None:
+        installation = install_tiny(tmp_path)
+        with installation.serving() as server, server.client(server.key) as client:
+            key, before = server.key, png(client, "sdxl1.0-dreamshaper", SMALL)
+        with installation.serving() as server, server.client(key) as client:
+            assert "API key" not in server.said
+            assert "gesso keys create" in server.said
+            assert png(client, "sdxl1.0-dreamshaper", SMALL) == before
+
+    def test_a_bootstrap_key_is_the_owners(self, tmp_path: Path) -> None:
+        installation = install(tmp_path, engine="fake", bootstrap_key="SG_abcdefghijkl0123456789")
+        with installation.serving() as server, server.client("SG_abcdefghijkl0123456789") as client:
+            assert client.post("/v1/sdxl1.0-realvis", json=SMALL).status_code == 200
+
+    def test_a_killed_server_takes_its_engine_along(self, tmp_path: Path) -> None:
+        with install_tiny(tmp_path).serving() as server:
+            engine = _engine_of(server)
+            server.process.kill()
+            deadline = time.monotonic() + PATIENCE
+            while _is_running(engine):
+                assert time.monotonic() < deadline, "the engine outlives its server"
+                time.sleep(0.1)
+
+    def test_a_port_in_use_is_a_clear_error(self, tmp_path: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = str(taken.getsockname()[1])
+            said = install(tmp_path, engine="fake").run("serve", "--port", port, status=1).stderr
+        assert said.startswith("gesso: setting host = '127.0.0.1', port = ")
+        assert len(said.splitlines()) == 1
+
+    def test_a_wrong_setting_stops_the_start_by_name(self, tmp_path: Path) -> None:
+        said = install(tmp_path, request_timeout="soon").run("serve", status=1).stderr
+        assert "request_timeout = 'soon'" in said
+        assert len(said.splitlines()) == 1
+
+
+def _engine_of(server: Server) -> int:
+    """The process id of a server's engine."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        for child in Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split():
+            if b"gesso.engine.worker" in Path(f"/proc/{child}/cmdline").read_bytes():
+                return int(child)
+        time.sleep(0.05)
+    raise AssertionError("the server has no engine")
+
+
+def _is_running(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().split()[2] != "Z"
+    except FileNotFoundError:
+        return False
