@@ -108,6 +108,8 @@ class House:
         self._loop = asyncio.get_running_loop()
         async with self._parts() as parts:
             with socket.create_server(("127.0.0.1", 0)) as listener:
+                # Connections inherit it; asyncio sets it itself only on sockets whose protocol is written out.
+                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
                 self._server = uvicorn.Server(
                     uvicorn.Config(create_api(parts), log_config=None, access_log=False, lifespan="off", ws="none")
