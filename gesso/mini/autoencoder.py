@@ -11,7 +11,10 @@ silu(y) - silu(-y) = y.
 
 import torch
 from diffusers import AutoencoderKL
-from torch import nn
+from diffusers.models.attention_processor import Attention
+from diffusers.models.resnet import ResnetBlock2D
+from diffusers.models.upsampling import Upsample2D
+from torch import Tensor, nn
 
 from gesso.mini.latents import COLOUR, DEVIATION, MEAN
 from gesso.mini.models import LATENT_CHANNELS, autoencoder
@@ -37,19 +40,23 @@ def wired_autoencoder() -> AutoencoderKL:
 
 def _quieten(module: nn.Module) -> None:
     """Make a block with a shortcut pass its input on: what it adds starts at zero."""
-    name = type(module).__name__
-    if name == "ResnetBlock2D":
+    if isinstance(module, ResnetBlock2D):
         _clear(module.conv2)
         if module.conv_shortcut is not None:
             _carry(module.conv_shortcut)
-    elif name == "Attention":
+    elif isinstance(module, Attention):
         _clear(module.to_out[0])
         module.requires_grad_(False)
 
 
-def _clear(layer: nn.Module) -> None:
+def _bias(layer: nn.Conv2d | nn.Linear) -> Tensor:
+    assert layer.bias is not None
+    return layer.bias
+
+
+def _clear(layer: nn.Conv2d | nn.Linear) -> None:
     layer.weight.zero_()
-    layer.bias.zero_()
+    _bias(layer).zero_()
 
 
 def _references(channels: int) -> slice:
@@ -57,7 +64,7 @@ def _references(channels: int) -> slice:
     return slice(channels - max(2, channels // 8), channels)
 
 
-def _carry(shortcut: nn.Module) -> None:
+def _carry(shortcut: nn.Conv2d) -> None:
     """Carry channels on by number, and references to references."""
     _clear(shortcut)
     wide, narrow = shortcut.out_channels, shortcut.in_channels
@@ -69,12 +76,12 @@ def _carry(shortcut: nn.Module) -> None:
         shortcut.weight[channel, same_sign] = 1
 
 
-def _set_references(layer: nn.Module, size: float) -> None:
+def _set_references(layer: nn.Conv2d, size: float) -> None:
     for number, channel in enumerate(range(*_references(layer.out_channels).indices(layer.out_channels))):
-        layer.bias[channel] = size if number % 2 == 0 else -size
+        _bias(layer)[channel] = size if number % 2 == 0 else -size
 
 
-def _scale(norm: nn.Module, size: float, signals: float) -> None:
+def _scale(norm: nn.GroupNorm, size: float, signals: float) -> None:
     """Undo the division by a deviation that the references make known beforehand."""
     channels = norm.num_channels
     references = _references(channels)
@@ -100,14 +107,14 @@ def _wire_encoder(vae: AutoencoderKL) -> None:
     _pass_on(vae.post_quant_conv)
 
 
-def _average(layer: nn.Module) -> None:
+def _average(layer: nn.Conv2d) -> None:
     """Halve a picture by the mean of 2 x 2; the third row and column of the kernel stay unused."""
     _clear(layer)
     for channel in range(layer.out_channels):
         layer.weight[channel, channel, :2, :2] = 0.25
 
 
-def _transform(layer: nn.Module) -> None:
+def _transform(layer: nn.Conv2d) -> None:
     """Cells to latents: colours decorrelated, Haar bands, whitening; every latent in both signs."""
     _average(layer)
     layer.weight[: 2 * LATENT_CHANNELS] = 0
@@ -115,18 +122,18 @@ def _transform(layer: nn.Module) -> None:
     kernel = torch.einsum("oc,bhw->bochw", COLOUR, signs).flatten(0, 1) / DEVIATION.unsqueeze(3)
     offset = (-MEAN / DEVIATION).flatten()
     layer.weight[:LATENT_CHANNELS, :3, :2, :2] = kernel
-    layer.bias[:LATENT_CHANNELS] = offset
+    _bias(layer)[:LATENT_CHANNELS] = offset
     layer.weight[LATENT_CHANNELS : 2 * LATENT_CHANNELS, :3, :2, :2] = -kernel
-    layer.bias[LATENT_CHANNELS : 2 * LATENT_CHANNELS] = -offset
+    _bias(layer)[LATENT_CHANNELS : 2 * LATENT_CHANNELS] = -offset
 
 
-def _join_pairs(layer: nn.Module, count: int) -> None:
+def _join_pairs(layer: nn.Conv2d, count: int) -> None:
     """Channel n minus channel n + count."""
     layer.weight[:count, :count, 1, 1] = torch.eye(count)
     layer.weight[:count, count : 2 * count, 1, 1] = -torch.eye(count)
 
 
-def _pass_on(layer: nn.Module) -> None:
+def _pass_on(layer: nn.Conv2d) -> None:
     _clear(layer)
     layer.weight[:, :, 0, 0] = torch.eye(layer.out_channels)
 
@@ -136,10 +143,10 @@ def _wire_decoder(vae: AutoencoderKL) -> None:
     for module in decoder.modules():
         if isinstance(module, nn.GroupNorm):
             _scale(module, _FIRM, module.num_channels)
-        if type(module).__name__ == "ResnetBlock2D":
+        if isinstance(module, ResnetBlock2D):
             _isolate(module.conv1)
             _set_references(module.conv1, _FIRM)
-        if type(module).__name__ == "Upsample2D":
+        if isinstance(module, Upsample2D):
             _copy(module.conv)
     _isolate(decoder.conv_in)
     _set_references(decoder.conv_in, _FIRM)
@@ -151,23 +158,23 @@ def _wire_decoder(vae: AutoencoderKL) -> None:
             _hold_references(module)
 
 
-def _paint_mean_colours(layer: nn.Module) -> None:
+def _paint_mean_colours(layer: nn.Conv2d) -> None:
     """The first three latents as RGB in -1..1, in both signs."""
     colour = COLOUR.T * DEVIATION[:3, 0, 0]
     offset = COLOUR.T @ MEAN[:3, 0, 0]
     for sign, first in ((1.0, 0), (-1.0, 3)):
         layer.weight[first : first + 3] = 0
         layer.weight[first : first + 3, :3, 1, 1] = sign * colour
-        layer.bias[first : first + 3] = sign * offset
+        _bias(layer)[first : first + 3] = sign * offset
 
 
-def _copy(layer: nn.Module) -> None:
+def _copy(layer: nn.Conv2d) -> None:
     _clear(layer)
     for channel in range(layer.out_channels):
         layer.weight[channel, channel, 1, 1] = 1
 
 
-def _isolate(layer: nn.Module) -> None:
+def _isolate(layer: nn.Conv2d) -> None:
     """Let nothing flow into or out of the references."""
     layer.weight[_references(layer.out_channels)] = 0
     if layer.in_channels != LATENT_CHANNELS:
@@ -176,11 +183,11 @@ def _isolate(layer: nn.Module) -> None:
 
 def _hold_references(layer: nn.Conv2d) -> None:
     """Keep from learning what reads or writes references; a bias does the same."""
-    weight, bias = torch.ones_like(layer.weight), torch.ones_like(layer.bias)
+    weight, bias = torch.ones_like(layer.weight), torch.ones_like(_bias(layer))
     if layer.in_channels != LATENT_CHANNELS:
         weight[:, _references(layer.in_channels)] = 0
     if layer.out_channels != 3:
         weight[_references(layer.out_channels)] = 0
         bias[_references(layer.out_channels)] = 0
-    layer.weight.register_hook(lambda gradient: gradient * weight)
-    layer.bias.register_hook(lambda gradient: gradient * bias)
+    layer.weight.register_hook(lambda gradient: gradient * weight)  # type: ignore[no-untyped-call]
+    _bias(layer).register_hook(lambda gradient: gradient * bias)  # type: ignore[no-untyped-call]

@@ -44,4 +44,5 @@ def orthogonalised(matrix: Tensor, iterations: int) -> Tensor:
     for _ in range(iterations):
         square = x @ x.T
         x = a * x + (b * square + c * square @ square) @ x
-    return (x.T if tall else x).to(matrix.dtype)
+    moved: Tensor = x.T if tall else x
+    return moved.to(matrix.dtype)

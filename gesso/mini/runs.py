@@ -98,7 +98,9 @@ def _optimisers(model: nn.Module, pace: Pace) -> list[torch.optim.Optimizer]:
     chosen = set(map(id, matrices))
     others = [weight for weight in trained.values() if id(weight) not in chosen]
     adam = torch.optim.AdamW(others, lr=pace.rate, betas=(0.9, 0.99), weight_decay=pace.weight_decay, fused=True)
-    optimisers = [adam, Muon(matrices, pace.matrix_rate)] if matrices else [adam]
+    optimisers: list[torch.optim.Optimizer] = [adam]
+    if matrices:
+        optimisers.append(Muon(matrices, pace.matrix_rate))
     for optimiser, peak in zip(optimisers, (pace.rate, pace.matrix_rate), strict=False):
         for group in optimiser.param_groups:
             group["peak"] = peak

@@ -46,7 +46,7 @@ def paint(
     generator = torch.Generator().manual_seed(seed)
     euler = scheduler()
     euler.set_timesteps(steps)
-    latents = torch.randn(count, LATENT_CHANNELS, *cells, generator=generator) * euler.init_noise_sigma
+    latents: Tensor = torch.randn(count, LATENT_CHANNELS, *cells, generator=generator) * euler.init_noise_sigma
     hidden = torch.cat([torch.zeros_like(conditioning.hidden), conditioning.hidden])
     pooled = torch.cat([torch.zeros_like(conditioning.pooled), conditioning.pooled])
     sizes = torch.tensor([[height, width, 0, 0, height, width]], dtype=torch.float32).repeat(2 * count, 1)

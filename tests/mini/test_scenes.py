@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from gesso.mini.captions import SHAPE_WORDS, attributes, caption_of, wrapped
-from gesso.mini.looks import LOOKS
+from gesso.mini.looks import LOOKS, Look
 from gesso.mini.rendering import Window, compose, render, whole
 from gesso.mini.scenes import COLOURS, SHAPES, Ground, Scene, Thing, sample_scene
 from gesso.mini.shapes import DISTANCES
@@ -60,7 +60,7 @@ def test_things_stay_inside_the_picture() -> None:
 
 
 @pytest.mark.parametrize("look", LOOKS.values(), ids=LOOKS)
-def test_every_look_changes_the_picture_and_keeps_it_in_range(look) -> None:
+def test_every_look_changes_the_picture_and_keeps_it_in_range(look: Look) -> None:
     scene = lone("star", "yellow", "blue")
     plain, looked = (compose(scene, 512, 512, random.Random(4), *with_look) for with_look in ((), (look,)))
     difference = render(plain, whole(plain, 8)) - render(looked, whole(looked, 8))
