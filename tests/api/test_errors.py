@@ -87,6 +87,19 @@ def test_what_the_engine_says_is_passed_on_and_not_charged(
         assert house.balance("customer") == 1
 
 
+def test_what_nobody_foresaw_is_logged_with_its_place_and_request_id_but_without_the_request(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with House(tmp_path, FailingEngine(RuntimeError("the unforeseen"))) as house:
+        reply = house.paint(body=SMALL | {"prompt": "a private matter"})
+    log = capfd.readouterr().out
+    (line,) = (line for line in log.splitlines() if "unexpected error" in line)
+    assert reply.headers["x-request-id"] in line
+    assert "RuntimeError: the unforeseen" in log
+    assert "test_errors.py" in log
+    assert "private matter" not in log
+
+
 @pytest.mark.parametrize(
     ("error", "seconds"),
     [
