@@ -123,19 +123,30 @@ async def serve(settings: Settings) -> None:
 
 
 def log_to_standard_error() -> None:
-    """Logs go beside the output, not into it."""
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    """Logs go beside the output, not into it; tracebacks in them show no values, which may be prompts or keys."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper("iso"),
+            structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
 
 
 def _listening(settings: Settings) -> socket.socket:
     try:
         family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-        return socket.create_server((settings.host, settings.port), family=family, backlog=1024)
+        listener = socket.create_server((settings.host, settings.port), family=family, backlog=1024)
     except OSError as error:
         raise SettingsError(
             f"setting host = {settings.host!r}, port = {settings.port}: cannot listen there ({error.strerror}); "
             "choose another with --port, or 0 for any free one"
         ) from None
+    # Without it a reply's last packet waits 40 ms for the client's acknowledgement; connections inherit it.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def _announce(settings: Settings, port: int, first_key: str | None) -> None:
