@@ -7,11 +7,9 @@ import asyncio
 import contextlib
 import secrets
 import socket
-import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
-import structlog
 import uvicorn
 
 from gesso.accounts.keys import Keys
@@ -112,7 +110,6 @@ async def serve(settings: Settings) -> None:
     Raises:
         SettingsError: the address cannot be listened on.
     """
-    log_to_standard_error()
     with _listening(settings) as listener:
         async with running_parts(settings) as (parts, first_key):
             config = uvicorn.Config(
@@ -120,19 +117,6 @@ async def serve(settings: Settings) -> None:
             )
             _announce(settings, listener.getsockname()[1], first_key)
             await uvicorn.Server(config).serve(sockets=[listener])
-
-
-def log_to_standard_error() -> None:
-    """Logs go beside the output, not into it; tracebacks in them show no values, which may be prompts or keys."""
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper("iso"),
-            structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
 
 
 def _listening(settings: Settings) -> socket.socket:

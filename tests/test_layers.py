@@ -22,7 +22,7 @@ LAYERS = (
     ("engine",),
     ("diffusion", "sdxl"),
     ("prompt",),
-    ("settings",),
+    ("settings", "logs"),
     ("errors",),
 )
 WITH_TORCH = {"engine", "diffusion", "sdxl", "mini"}

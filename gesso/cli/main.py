@@ -10,6 +10,7 @@ import gesso
 from gesso import app as house
 from gesso.cli import doctor, generate, ledger, models, prompt
 from gesso.errors import GessoError
+from gesso.logs import log_to_standard_error
 from gesso.settings import read_settings
 
 app = App(name="gesso", version=gesso.__version__, help="A self-hosted SDXL image API.")
@@ -52,7 +53,7 @@ def serve(
 
 def main() -> None:
     """Run the command that was given; this is what `gesso` starts."""
-    house.log_to_standard_error()
+    log_to_standard_error()
     try:
         app(exit_on_error=False, print_error=False)
     except GessoError as error:

@@ -1,0 +1,106 @@
+"""The command line, as processes: what it prints, and that a mistake is exit status 1 and one clear line."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.serving import Installation, install_tiny
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    return install_tiny(tmp_path_factory.mktemp("installation"))
+
+
+def test_a_picture_needs_no_server(tiny: Installation, tmp_path: Path) -> None:
+    out = tmp_path / "boat.png"
+    arguments = ("generate", "a red boat", "--seed", "7", "--width", "512", "--height", "520", "--out", str(out))
+    assert tiny.run(*arguments).stdout == f"{out}\n"
+    first = out.read_bytes()
+    assert Image.open(io.BytesIO(first)).size == (512, 520)
+    tiny.run(*arguments)
+    assert out.read_bytes() == first
+
+
+def test_several_samples_are_several_files_and_a_start_image_is_a_file(tiny: Installation, tmp_path: Path) -> None:
+    start, out = tmp_path / "start.png", tmp_path / "out.png"
+    Image.new("RGB", (600, 512), "red").save(start)
+    arguments = ("generate", "a boat", "--model", "sdxl-img2img", "--image", str(start), "--samples", "2")
+    said = tiny.run(*arguments, "--steps", "20", "--out", str(out)).stdout.split()
+    assert said == [str(tmp_path / "out-1.png"), str(tmp_path / "out-2.png")]
+    assert [Image.open(io.BytesIO(Path(path).read_bytes())).size for path in said] == [(600, 512)] * 2
+
+
+def test_how_a_prompt_is_understood_is_shown(tiny: Installation) -> None:
+    said = json.loads(tiny.run("prompt", "a (house:1.3) BREAK [hill:10]", "--steps", "20", "--json").stdout)
+    assert said["chunks"] == 2
+    assert [stretch["until_step"] for stretch in said["schedule"]] == [10, 20]
+    assert said["schedule"][0]["parts"][:2] == [["a ", 1.0], ["house", 1.3]]
+    assert ["BREAK", 0] in said["schedule"][0]["parts"]
+    assert "1.300" in tiny.run("prompt", "a (house:1.3)").stdout
+
+
+def test_accounts_keys_and_credits(tiny: Installation) -> None:
+    tiny.run("accounts", "create", "ann", "--credits", "1.5")
+    key = tiny.run("keys", "create", "ann").stdout.splitlines()[-1]
+    assert key.startswith("SG_")
+    assert len(key) >= 35
+    assert key[3:].isalnum()
+    tiny.run("credits", "add", "ann", "0.25")
+    assert json.loads(tiny.run("credits", "show", "ann", "--json").stdout) == [
+        {"name": "ann", "credits": 1.75, "unlimited": False}
+    ]
+    (entry,) = json.loads(tiny.run("keys", "list", "ann", "--json").stdout)
+    assert key.startswith(entry["prefix"])
+    tiny.run("keys", "revoke", key[:8])
+    (entry,) = json.loads(tiny.run("keys", "list", "ann", "--json").stdout)
+    assert entry["revoked"]
+    assert "ann" in tiny.run("accounts", "list").stdout
+
+
+def test_models_say_what_they_serve_and_whether_they_are_here(tiny: Installation) -> None:
+    listed = {row["id"]: row for row in json.loads(tiny.run("models", "list", "--json").stdout)}
+    assert listed["tiny-base"]["present"]
+    assert "sdxl1.0-txt2img" in listed["tiny-base"]["serves"]
+    assert listed["tiny-refiner"]["serves"] == ["sdxl1.0-txt2img (refiner)"]
+    assert not listed["sdxl-base-1.0"]["present"]
+
+
+def test_the_doctor_finds_everything_in_order_or_says_what_is_not(tiny: Installation) -> None:
+    found = {row["what"]: row for row in json.loads(tiny.run("doctor", "--json").stdout)}
+    assert all(row["good"] for row in found.values())
+    assert "cpu" in found["engine"]["found"] or "cuda" in found["engine"]["found"]
+    (tiny.folder / "models" / "refiner.safetensors").rename(tiny.folder / "models" / "elsewhere")
+    try:
+        found = {row["what"]: row for row in json.loads(tiny.run("doctor", "--json", status=1).stdout)}
+    finally:
+        (tiny.folder / "models" / "elsewhere").rename(tiny.folder / "models" / "refiner.safetensors")
+    assert "tiny-refiner" in found["checkpoints"]["found"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("nonsense",), "nonsense"),
+        (("generate",), "PROMPT"),
+        (("generate", "a boat", "--model", "sdxl9"), "sdxl1.0-txt2img"),
+        (("generate", "a boat", "--steps", "5"), "num_inference_steps"),
+        (("generate", "a boat", "--model", "sdxl1.0-realvis", "--style", "anime"), "no such parameter"),
+        (("generate", "a boat", "--model", "sdxl-img2img", "--image", "nowhere.png"), "nowhere.png"),
+        (("prompt", "(boat:1e999)"), "weight"),
+        (("prompt", "boat", "--steps", "many"), "many"),
+        (("credits", "add", "nobody", "1"), "nobody"),
+        (("credits", "show", "nobody"), "nobody"),
+        (("keys", "create", "nobody"), "nobody"),
+        (("keys", "revoke", "SG_nothing"), "SG_nothing"),
+        (("accounts", "create", "owner-to-be", "--credits", "lots"), "lots"),
+    ],
+)
+def test_a_mistake_is_one_clear_line(arguments: tuple[str, ...], said: str, tiny: Installation) -> None:
+    error = tiny.run(*arguments, status=1).stderr
+    assert error.startswith("gesso: ")
+    assert len(error.splitlines()) == 1
+    assert said in error

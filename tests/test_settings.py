@@ -1,0 +1,78 @@
+"""Settings: flags over the environment over gesso.toml over defaults, and a wrong one stops the start by name."""
+
+from pathlib import Path
+
+import pytest
+
+from gesso.errors import SettingsError
+from gesso.settings import Settings, read_settings
+
+
+@pytest.fixture(autouse=True)
+def _nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"GESSO_{name.upper()}", raising=False)
+
+
+def test_flags_outrank_the_environment_which_outranks_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read_settings().port == 8000
+    Path("gesso.toml").write_text("port = 1\nhost = '0.0.0.0'\n")
+    assert read_settings().port == 1
+    monkeypatch.setenv("GESSO_PORT", "2")
+    assert read_settings().port == 2
+    assert read_settings(port=3).port == 3
+    assert read_settings(port=None).host == "0.0.0.0"
+
+
+def test_everything_lies_in_the_data_folder_unless_told_otherwise(tmp_path: Path) -> None:
+    settings = read_settings(data_dir=tmp_path)
+    assert settings.database == f"sqlite+aiosqlite:///{tmp_path / 'gesso.db'}"
+    assert settings.pictures_dir == tmp_path / "pictures"
+    assert settings.models == tmp_path / "models"
+    assert read_settings(models_dir=Path("/weights")).models == Path("/weights")
+
+
+def test_hosts_and_networks_are_a_list_with_commas_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GESSO_FETCH_ALLOW", "images.internal, 10.0.0.0/8")
+    assert read_settings().fetch_allow == ("images.internal", "10.0.0.0/8")
+    monkeypatch.delenv("GESSO_FETCH_ALLOW")
+    Path("gesso.toml").write_text('fetch_allow = ["images.internal"]')
+    assert read_settings().fetch_allow == ("images.internal",)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("port", "70000", "port = '70000'"),
+        ("replies", "pictures", "'documented', 'image' or 'json'"),
+        ("request_timeout", "0", "greater than 0"),
+        ("public_url", "example.org", "must be an absolute http or https URL"),
+        ("fetch_allow", "10.0.0.0/99", "'10.0.0.0/99'"),
+        ("engine", "steam", "'local' or 'fake'"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_value_and_what_would_be_right(
+    name: str, value: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"GESSO_{name.upper()}", value)
+    with pytest.raises(SettingsError) as error:
+        read_settings()
+    assert f"setting {name}" in error.value.sentence
+    assert said in error.value.sentence
+
+
+def test_an_unknown_setting_in_the_file_is_an_error() -> None:
+    Path("gesso.toml").write_text("prot = 8000\n")
+    with pytest.raises(SettingsError, match="prot"):
+        read_settings()
+
+
+def test_a_wrong_bootstrap_key_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GESSO_BOOTSTRAP_KEY", "hunter2!")
+    with pytest.raises(SettingsError) as error:
+        read_settings()
+    assert "bootstrap_key" in error.value.sentence
+    assert "hunter2" not in error.value.sentence
+    monkeypatch.setenv("GESSO_BOOTSTRAP_KEY", "SG_0123456789ab")
+    assert "SG_0123456789ab" not in repr(read_settings())
