@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection
 from gesso.engine.loop import Loop
 from gesso.engine.messages import Cancel, Command, Event, Heartbeat
 from gesso.engine.models import Models, Precision, choose_device, choose_dtype
+from gesso.logs import log_to_standard_error
 
 BEAT = 0.5
 """Seconds between heartbeats, and the longest that an idle engine waits before it looks up."""
@@ -51,6 +52,7 @@ def main() -> None:
     parser.add_argument("--device", required=True)
     parser.add_argument("--precision", required=True)
     options = parser.parse_args()
+    log_to_standard_error()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the server, which ends this process in its own time
     line = Line(Connection(options.socket))
     threading.Thread(target=line.listen, daemon=True).start()
