@@ -1,0 +1,1 @@
+"""Who asks and who pays: accounts, API keys, and an append-only ledger in micro-credits."""

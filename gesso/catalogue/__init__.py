@@ -1,0 +1,1 @@
+"""What can be asked: endpoints, parameters, schedulers, styles and checkpoints, read from TOML and JSON."""

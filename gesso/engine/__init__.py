@@ -1,0 +1,1 @@
+"""Who steps next: the running batch, in a process of its own behind plain messages."""

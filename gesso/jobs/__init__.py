@@ -1,0 +1,1 @@
+"""What happens to a request: priced, reserved, queued, painted, stored, charged."""

@@ -4,6 +4,7 @@ Small windows of large pictures take turns with whole small ones, in every manne
 little noise, since a UNet's are never quite clean.
 """
 
+import math
 import random
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ from torch import Tensor
 from gesso.mini.latents import CELL, latents_of
 from gesso.mini.looks import LOOKS, PLAIN, Look
 from gesso.mini.models import FACTOR
-from gesso.mini.rendering import Window, compose, render
+from gesso.mini.rendering import Picture, Window, compose, render
 from gesso.mini.scenes import sample_scene
 
 SIZES = ((512, 512), (768, 768), (1024, 1024), (896, 1152), (896, 1152), (1152, 896), (1536, 1536))
@@ -53,8 +54,22 @@ def lesson(rng: random.Random) -> Lesson:
 def _window(side: int, rng: random.Random) -> Tensor:
     width, height = rng.choice([(w, h) for w, h in SIZES if min(w, h) >= side])
     picture = compose(sample_scene(rng, 0.3), width, height, rng, _look(rng))
-    left, top = (rng.randrange(0, full - side + 1, FACTOR) for full in (width, height))
+    left, top = (_start(rng, near, side, full) for near, full in zip(_edge(picture, rng), (width, height), strict=True))
     return render(picture, Window(left, top, side, side))
+
+
+def _edge(picture: Picture, rng: random.Random) -> tuple[float, float]:
+    """A pixel near the outline of one of the things, where there is most to learn."""
+    placed, angle = rng.choice(picture.placed), rng.uniform(0, 2 * math.pi)
+    half_short = min(picture.width, picture.height) / 2
+    across, down = placed.x + placed.radius * math.cos(angle), placed.y + placed.radius * math.sin(angle)
+    return picture.width / 2 + across * half_short, picture.height / 2 + down * half_short
+
+
+def _start(rng: random.Random, near: float, side: int, full: int) -> int:
+    """Where a window of `side` that shows the pixel `near` starts, on the grid of latent cells."""
+    wanted = near - side * rng.uniform(0.1, 0.9)
+    return round(min(max(wanted, 0), full - side) / FACTOR) * FACTOR
 
 
 def _look(rng: random.Random) -> Look:
