@@ -1,5 +1,7 @@
 """The documented interface: `POST /v1/{slug}`."""
 
+import asyncio
+
 from fastapi import APIRouter, Request, Response
 from starlette.requests import ClientDisconnect
 
@@ -36,7 +38,10 @@ def routes(parts: Parts) -> APIRouter:
 async def _painted(request: Request, valid: ValidRequest, deadline: Deadline, parts: Parts) -> Response:
     caller, links = caller_of(request), links_of(request, parts.settings)
     start = await _start_image(valid, links, parts, deadline)
-    order = resolve(valid, request_id_of(request), parts.catalogue, models_dir=parts.settings.models, start_image=start)
+    # In a thread, because a prompt that changes at every step takes a while to understand.
+    order = await asyncio.to_thread(
+        resolve, valid, request_id_of(request), parts.catalogue, models_dir=parts.settings.models, start_image=start
+    )
     delivery = await parts.service.paint(caller, order, deadline.time)
     as_base64 = valid.switch("base64")
     form = reply_form(

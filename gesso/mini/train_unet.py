@@ -57,7 +57,7 @@ class Batch:
 
 def diet_at(progress: float) -> Diet:
     """The curriculum; `progress` runs from 0 to 1."""
-    return FIRST if progress < 0.35 else MIDDLE if progress < 0.65 else LAST
+    return FIRST if progress < 0.25 else MIDDLE if progress < 0.55 else LAST
 
 
 @dataclass(frozen=True)
