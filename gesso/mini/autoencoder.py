@@ -1,7 +1,7 @@
 """The family's autoencoder, wired so that it starts out right.
 
 Its encoder is the analytic latent written as convolutions: nothing is left to learn. Its decoder starts by painting
-every latent cell in its mean colour, so that hues are right from the first step, and learns the outlines.
+the latents' mean colours, smoothly, so that hues are right from the first step, and learns the outlines.
 
 Two tricks make this possible inside `AutoencoderKL`. Group normalisation would take the brightness of a picture away:
 constant reference channels dominate its statistics, so that it is nearly a fixed scale, the same for a window as for
@@ -13,7 +13,6 @@ import torch
 from diffusers import AutoencoderKL
 from diffusers.models.attention_processor import Attention
 from diffusers.models.resnet import ResnetBlock2D
-from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
 
 from gesso.mini.latents import COLOUR, DEVIATION, MEAN
@@ -21,6 +20,7 @@ from gesso.mini.models import LATENT_CHANNELS, autoencoder
 
 _STRONG = 100.0
 _FIRM = 8.0
+_LIVELY = 3.0  # what the normalisation does not amplify must be large enough to bend SiLU
 _LOG_VARIANCE = -20.0
 
 
@@ -144,10 +144,11 @@ def _wire_decoder(vae: AutoencoderKL) -> None:
         if isinstance(module, nn.GroupNorm):
             _scale(module, _FIRM, module.num_channels)
         if isinstance(module, ResnetBlock2D):
+            module.conv1.weight.mul_(_LIVELY)
             _isolate(module.conv1)
             _set_references(module.conv1, _FIRM)
-        if isinstance(module, Upsample2D):
-            _copy(module.conv)
+    for block in decoder.up_blocks[:-1]:
+        _interpolate(block.upsamplers[0].conv)
     _isolate(decoder.conv_in)
     _set_references(decoder.conv_in, _FIRM)
     _paint_mean_colours(decoder.conv_in)
@@ -168,9 +169,14 @@ def _paint_mean_colours(layer: nn.Conv2d) -> None:
         _bias(layer)[first : first + 3] = sign * offset
 
 
-def _copy(layer: nn.Conv2d) -> None:
+def _interpolate(layer: nn.Conv2d) -> None:
+    """Smooth what was doubled, so that edges start as ramps and not as stairs; references stay as they are."""
     _clear(layer)
+    ramp = torch.tensor([0.25, 0.5, 0.25])
     for channel in range(layer.out_channels):
+        layer.weight[channel, channel] = torch.outer(ramp, ramp)
+    for channel in range(*_references(layer.out_channels).indices(layer.out_channels)):
+        layer.weight[channel, channel] = 0
         layer.weight[channel, channel, 1, 1] = 1
 
 

@@ -17,6 +17,7 @@ from gesso.mini.shapes import DISTANCES
 
 RADII = {"small": (0.22, 0.27), "medium": (0.42, 0.5), "large": (0.68, 0.78)}
 PAIR_RADII = (0.33, 0.39)
+SMALLEST_SIDE = 512
 MARGIN = 0.1
 PERIOD = 0.5
 
@@ -61,9 +62,15 @@ class Window:
 
 
 def compose(scene: Scene, width: int, height: int, rng: random.Random, look: Look = PLAIN) -> Picture:
-    """Give every thing of a scene its point, radius and angle, with a little chance in each."""
+    """Give every thing of a scene its point, radius and angle, with a little chance in each.
+
+    Things grow with the square root of the picture's short side only, so that what a network learns about outlines
+    at 512 pixels still holds at 1024.
+    """
     short = min(width, height)
-    radii = [rng.uniform(*(RADII[thing.size] if len(scene.things) == 1 else PAIR_RADII)) for thing in scene.things]
+    shrunk = (SMALLEST_SIDE / max(short, SMALLEST_SIDE)) ** 0.5
+    ranges = [RADII[thing.size] if len(scene.things) == 1 else PAIR_RADII for thing in scene.things]
+    radii = [rng.uniform(*between) * shrunk for between in ranges]
     extent = (width / short, height / short)
     placed = tuple(_place(thing, radius, extent, rng) for thing, radius in zip(scene.things, radii, strict=True))
     return Picture(scene, width, height, placed, look)

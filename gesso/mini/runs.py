@@ -36,7 +36,7 @@ class Pace:
 
 
 class Run:
-    """What changes while training: the model, its average, the optimiser, the step and the chance."""
+    """What changes while training: the model, its average, the optimisers, the step and the chance."""
 
     def __init__(self, model: nn.Module, pace: Pace, seed: int) -> None:
         self.model = model
@@ -57,9 +57,9 @@ class Run:
         self.model.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        for optimiser in self._optimisers:
+        for optimiser, rate in zip(self._optimisers, (self.pace.rate, self.pace.matrix_rate), strict=False):
             for group in optimiser.param_groups:
-                group["lr"] = group["peak"] * share
+                group["lr"] = rate * share
             optimiser.step()
         self.step += 1
         keep = min(self.pace.average, (1 + self.step) / (20 + self.step))
@@ -101,9 +101,6 @@ def _optimisers(model: nn.Module, pace: Pace) -> list[torch.optim.Optimizer]:
     optimisers: list[torch.optim.Optimizer] = [adam]
     if matrices:
         optimisers.append(Muon(matrices, pace.matrix_rate))
-    for optimiser, peak in zip(optimisers, (pace.rate, pace.matrix_rate), strict=False):
-        for group in optimiser.param_groups:
-            group["peak"] = peak
     return optimisers
 
 

@@ -26,7 +26,7 @@ from gesso.mini.scenes import Scene, sample_scene
 CELLS_PER_BATCH = 32 * 16 * 16
 SMALL = ((16, 16), (16, 16), (16, 16), (14, 18), (18, 14), (16, 20))
 MEDIUM = ((20, 20), (18, 24), (24, 18), (24, 24), (20, 26))
-LARGE = ((28, 36), (28, 36), (28, 36), (32, 32), (32, 32), (36, 28), (26, 38), (24, 42), (32, 40))
+LARGE = ((28, 36), (28, 36), (28, 36), (28, 36), (32, 32), (32, 32), (36, 28), (26, 38), (24, 42), (32, 40))
 HUGE = ((48, 48), (64, 64), (48, 64))
 
 
@@ -42,8 +42,8 @@ class Diet:
 
 
 FIRST = Diet(plain=0.75, small=0.94, medium=0.04, large=0.02, huge=0.0)
-MIDDLE = Diet(plain=0.5, small=0.6, medium=0.15, large=0.25, huge=0.0)
-LAST = Diet(plain=0.3, small=0.35, medium=0.15, large=0.45, huge=0.05)
+MIDDLE = Diet(plain=0.7, small=0.45, medium=0.15, large=0.4, huge=0.0)
+LAST = Diet(plain=0.5, small=0.35, medium=0.12, large=0.5, huge=0.03)
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Batch:
 
 def diet_at(progress: float) -> Diet:
     """The curriculum; `progress` runs from 0 to 1."""
-    return FIRST if progress < 0.25 else MIDDLE if progress < 0.55 else LAST
+    return FIRST if progress < 0.25 else MIDDLE if progress < 0.65 else LAST
 
 
 @dataclass(frozen=True)

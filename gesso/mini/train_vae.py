@@ -31,7 +31,7 @@ class Crop:
     count: int
 
 
-CROPS = (Crop(8, 6), Crop(8, 6), Crop(12, 3), Crop(16, 2))
+CROPS = (Crop(8, 3), Crop(8, 3), Crop(8, 3), Crop(12, 1), Crop(16, 1))
 
 
 @dataclass(frozen=True)

@@ -91,3 +91,9 @@ def test_the_same_seed_draws_the_same_scenes() -> None:
     assert [sample_scene(random.Random(9), 0.5) for _ in range(3)] == [
         sample_scene(random.Random(9), 0.5) for _ in range(3)
     ]
+
+
+def test_things_grow_with_the_square_root_of_the_picture() -> None:
+    scene = lone("circle", "red", "blue")
+    small, large = (compose(scene, side, side, random.Random(0)).placed[0].radius for side in (512, 2048))
+    assert large == pytest.approx(small / 2)
