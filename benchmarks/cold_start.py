@@ -37,14 +37,15 @@ def seconds_to_first_picture(folder: str) -> float:
     began = time.monotonic()
     command = [sys.executable, "-m", "gesso", "serve", "--port", "0"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        found = re.search(r"http://\S+", server.stdout.readline())
-        assert found
-        reply = httpx2.post(f"{found[0]}/v1/sdxl1.0-txt2img", json=BODY, headers={"x-api-key": KEY}, timeout=120)
-        httpx2.get(reply.raise_for_status().json()["image"]).raise_for_status()
-        took = time.monotonic() - began
-        server.terminate()
-    return took
+        try:
+            assert server.stdout is not None
+            found = re.search(r"http://\S+", server.stdout.readline())
+            assert found
+            reply = httpx2.post(f"{found[0]}/v1/sdxl1.0-txt2img", json=BODY, headers={"x-api-key": KEY}, timeout=120)
+            httpx2.get(reply.raise_for_status().json()["image"]).raise_for_status()
+            return time.monotonic() - began
+        finally:
+            server.terminate()
 
 
 if __name__ == "__main__":

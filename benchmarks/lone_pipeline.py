@@ -37,10 +37,10 @@ def build_pipeline(scheduler: str, dtype: torch.dtype) -> StableDiffusionXLPipel
     return pipeline
 
 
-def paint_with(pipeline: StableDiffusionXLPipeline, width: int, height: int, seed: int) -> None:
+def paint_with(pipeline: StableDiffusionXLPipeline, prompt: str, width: int, height: int, seed: int) -> None:
     """One picture, down to pixels."""
     pipeline(
-        PROMPT,
+        prompt,
         negative_prompt=NEGATIVE,
         num_inference_steps=STEPS,
         guidance_scale=GUIDANCE,
@@ -51,12 +51,12 @@ def paint_with(pipeline: StableDiffusionXLPipeline, width: int, height: int, see
     )
 
 
-def request(scheduler: str, width: int, height: int, seed: int) -> Paint:
+def request(scheduler: str, prompt: str, width: int, height: int, seed: int) -> Paint:
     """The same picture as the engine is asked for it."""
     return Paint(
         id=str(seed),
         checkpoint=CheckpointFiles("mini-base", BASE),
-        prompt=understand(PROMPT, STEPS).schedule,
+        prompt=understand(prompt, STEPS).schedule,
         negative_prompt=understand(NEGATIVE, STEPS).schedule,
         scheduler=scheduler,
         steps=STEPS,

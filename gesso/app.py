@@ -6,9 +6,10 @@ Knows everyone; nobody below knows it.
 import asyncio
 import contextlib
 import secrets
+import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 
 import uvicorn
 
@@ -116,7 +117,24 @@ async def serve(settings: Settings) -> None:
                 create_api(parts), log_config=None, access_log=False, timeout_graceful_shutdown=GRACE, lifespan="off"
             )
             _announce(settings, listener.getsockname()[1], first_key)
-            await uvicorn.Server(config).serve(sockets=[listener])
+            await _Server(config).serve(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """Stops serving on SIGINT and SIGTERM. Uvicorn's own would then raise the signal again, which would end the process
+    before its parts are taken down."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Until the end of the block."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
 
 
 def _listening(settings: Settings) -> socket.socket:

@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -40,7 +41,7 @@ class Settings(BaseSettings):
         None, description='JSON with styles of your own: [{"name","prompt","negative_prompt"}].'
     )
     engine: Literal["local", "fake"] = Field("local", description="`fake` paints placeholders at once, for load tests.")
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, ...")
+    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:1, ...")
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 where it is native.")
     replies: Replies = Field("documented", description="Form of replies where the caller does not say.")
     fetch_allow: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -71,6 +72,13 @@ class Settings(BaseSettings):
     def _key_has_the_form(cls, value: str | None) -> str | None:
         if value is not None and not KEY_FORM.fullmatch(value):
             raise ValueError("a key is SG_ followed by at least 12 letters and digits")
+        return value
+
+    @field_validator("storage_url")
+    @classmethod
+    def _storage_is_a_folder(cls, value: str | None) -> str | None:
+        if value is not None and "://" in value:
+            raise ValueError("must be a folder; object stores are not served yet")
         return value
 
     @field_validator("public_url")
@@ -115,6 +123,8 @@ def read_settings(**flags: Any) -> Settings:
     """
     try:
         return Settings(**{name: value for name, value in flags.items() if value is not None})
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"gesso.toml is not TOML: {error}") from None
     except ValidationError as error:
         raise SettingsError("; ".join(_sentence(problem) for problem in error.errors())) from None
 

@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,10 +52,14 @@ class Installation:
             try:
                 yield Server(process, log)
             finally:
+                was_running = process.poll() is None
                 process.terminate()
-                process.wait(PATIENCE)
+                status = process.wait(PATIENCE)
                 assert process.stdout is not None
                 process.stdout.close()
+            if was_running:  # it was asked to go, and left its house in order
+                assert status == 0, log.read_text()
+                assert not list((self.folder / "servers").iterdir())
 
 
 class Server:
@@ -64,7 +67,6 @@ class Server:
 
     def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
         self.process = process
-        self.began = time.monotonic()
         assert process.stdout is not None
         first = process.stdout.readline()
         found = re.search(r"http://\S+", first)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
+import psutil
 import pytest
 from PIL import Image
 
@@ -54,7 +55,7 @@ def png(client: httpx2.Client, slug: str, body: dict[str, object]) -> bytes:
     """The stored picture of a request."""
     reply = client.post(f"/v1/{slug}", json=body, headers={"accept": "application/json"})
     assert reply.status_code == 200, reply.text
-    return httpx2.get(reply.json()["image"]).content
+    return httpx2.get(reply.json()["images"][0]["url"]).content
 
 
 @pytest.mark.parametrize("slug", ENDPOINTS)
@@ -122,13 +123,16 @@ def test_the_picture_says_how_it_was_made(client: httpx2.Client) -> None:
 
 
 def test_the_engine_dies_and_the_request_is_painted_all_the_same(first_start: Server, client: httpx2.Client) -> None:
-    expected = png(client, "sdxl1.0-txt2img", {**SMALL, "num_inference_steps": 100})
+    expected = png(client, "sdxl1.0-txt2img", {**SMALL, "num_inference_steps": 100, "samples": 4})
     replies: list[bytes] = []
     asking = threading.Thread(
-        target=lambda: replies.append(png(client, "sdxl1.0-txt2img", {**SMALL, "num_inference_steps": 100}))
+        target=lambda: replies.append(
+            png(client, "sdxl1.0-txt2img", {**SMALL, "num_inference_steps": 100, "samples": 4})
+        )
     )
     asking.start()
-    time.sleep(0.3)
+    _wait_until_busy(_engine_of(first_start))
+    assert asking.is_alive()
     os.kill(_engine_of(first_start), signal.SIGKILL)
     asking.join(PATIENCE)
     assert replies == [expected]
@@ -206,6 +210,15 @@ def _engine_of(server: Server) -> int:
                 return int(child)
         time.sleep(0.05)
     raise AssertionError("the server has no engine")
+
+
+def _wait_until_busy(process: int) -> None:
+    """Until the process has worked for a fifth of a second since now."""
+    before = sum(psutil.Process(process).cpu_times()[:2])
+    deadline = time.monotonic() + PATIENCE
+    while sum(psutil.Process(process).cpu_times()[:2]) < before + 0.2:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def _is_running(process: int) -> bool:

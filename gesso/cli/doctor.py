@@ -3,6 +3,7 @@
 import asyncio
 import platform
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -49,10 +50,19 @@ async def _look(settings: Settings) -> list[Finding]:
 
 
 async def _rooms(settings: Settings) -> AsyncIterator[Finding]:
-    yield Finding("data_dir", True, str(settings.data_dir))
+    yield _data_folder(settings)
     yield await _database(settings)
     yield _checkpoints(settings)
     yield await _engine(settings)
+
+
+def _data_folder(settings: Settings) -> Finding:
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=settings.data_dir):
+            return Finding("data_dir", True, str(settings.data_dir))
+    except OSError as error:
+        return Finding("data_dir", False, f"{settings.data_dir} cannot be written to: {error.strerror}")
 
 
 async def _database(settings: Settings) -> Finding:
@@ -64,7 +74,10 @@ async def _database(settings: Settings) -> Finding:
 
 
 def _checkpoints(settings: Settings) -> Finding:
-    catalogue = house.read_catalogue(settings)
+    try:
+        catalogue = house.read_catalogue(settings)
+    except GessoError as error:
+        return Finding("checkpoints", False, error.sentence)
     bound = {id for endpoint in catalogue.endpoints.values() for id in endpoint.checkpoints.values()}
     missing = sorted(id for id in bound if not catalogue.checkpoints[id].path(settings.models).is_file())
     if missing:

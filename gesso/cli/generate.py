@@ -75,6 +75,8 @@ def generate(
     }
     body = {name: value for name, value in given.items() if value is not None}
     start_image = None if image is None else _read(image)
+    if not out.parent.is_dir():
+        raise BadRequest(f"{out} cannot be written: there is no folder {out.parent}")
     pngs = asyncio.run(house.generate(read_settings(), model, body, start_image, _show_progress))
     for number, png in enumerate(pngs, start=1):
         path = out if len(pngs) == 1 else out.with_name(f"{out.stem}-{number}{out.suffix}")

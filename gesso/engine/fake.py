@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from gesso.diffusion.names import require_served
 from gesso.engine.messages import Admitted, EngineState, Event, Finished, Paint, Painted, Pixels, Progress
+from gesso.errors import ServiceUnavailable
 
 
 class FakeEngine:
@@ -32,14 +33,20 @@ class FakeEngine:
     async def paint(self, request: Paint) -> AsyncIterator[Event]:
         """See `gesso.jobs.ports.Engine`."""
         require_served(request.scheduler)
+        self._refuse_if_down()
         yield Admitted(request.id)
         for image, seed in enumerate(request.seeds):
             yield Progress(request.id, image, 0, request.steps)
             await asyncio.sleep(self._seconds)
+            self._refuse_if_down()
             self._state = replace(self._state, ticks=self._state.ticks + 1, rows=self._state.rows + 1)
             yield Progress(request.id, image, request.steps, request.steps)
             yield Painted(request.id, image, _placeholder(request, seed))
         yield Finished(request.id, self._seconds * len(request.seeds))
+
+    def _refuse_if_down(self) -> None:
+        if self._state.status == "down":
+            raise ServiceUnavailable("the server is stopping")
 
 
 def _placeholder(request: Paint, seed: int) -> Pixels:

@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 
 import structlog
@@ -28,6 +28,12 @@ from gesso.errors import BadRequest, GessoError, PaintingFailed, ServiceUnavaila
 ATTEMPTS = 2
 """How often a request is tried when the engine dies under it."""
 
+STARTS = 3
+"""After so many engines in a row that died before they were ready, requests are refused until one lives."""
+
+STOPPING = "the server is stopping"
+HOPELESS = "the engine does not start; the server's log says why"
+
 LONGEST_PAUSE = 30.0
 """Seconds before a new start when one engine after another dies."""
 
@@ -40,6 +46,9 @@ class _Running:
     events: asyncio.Queue[Event] = field(default_factory=asyncio.Queue)
     attempts: int = 0
     painted: set[int] = field(default_factory=set)
+
+    def fail(self, sentence: str) -> None:
+        self.events.put_nowait(Failed(self.request.id, "unavailable", sentence))
 
 
 class LocalEngine:
@@ -64,11 +73,12 @@ class LocalEngine:
     async def start(self) -> None:
         """Start the process; requests given before it is ready wait for it."""
         ours, theirs = socket.socketpair()
-        with theirs:
+        with ours, theirs:
             command = [sys.executable, "-m", "gesso.engine.worker", "--socket", str(theirs.fileno()), *self._options]
             # In a session of its own, so that Ctrl-C reaches the server alone.
             self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], start_new_session=True)
-        self._connection = Connection(ours.detach())
+            self._connection = Connection(ours.detach())
+        self._state = replace(self._state, status="starting")
         listener = threading.Thread(
             target=self._listen,
             args=(self._connection, asyncio.get_running_loop()),
@@ -85,17 +95,18 @@ class LocalEngine:
         if self._process is not None:
             self._process.kill()
             await asyncio.to_thread(self._process.wait)
-        self._state = EngineState("down", self._state.ticks, self._state.rows, 0, self._state.device)
+        self._state = replace(self._state, status="down", images=0)
         for running in self._running.values():
-            running.events.put_nowait(Failed(running.request.id, "unavailable", "the server is stopping"))
+            running.fail(STOPPING)
         self._sender.shutdown(wait=False)
 
     async def paint(self, request: Paint) -> AsyncIterator[Event]:
         """See `gesso.jobs.ports.Engine`. After a death of the engine the request begins anew, once; images that were
         delivered are not delivered again."""
+        self._refuse_if_hopeless()
         running = _Running(request)
         self._running[request.id] = running
-        self._submit(running)
+        self._send(request)
         over = False
         try:
             while not over:
@@ -109,10 +120,11 @@ class LocalEngine:
             if not over:
                 self._send(Cancel(request.id))
 
-    def _submit(self, running: _Running) -> None:
-        if self._connection is not None:  # else the next engine gets it when it starts
-            running.attempts += 1
-            self._send(running.request)
+    def _refuse_if_hopeless(self) -> None:
+        if self._stopping:
+            raise ServiceUnavailable(STOPPING)
+        if self._deaths >= STARTS:
+            raise ServiceUnavailable(HOPELESS, retry_after=int(LONGEST_PAUSE))
 
     def _send(self, command: Command) -> None:
         if not self._stopping and self._connection is not None:
@@ -138,7 +150,7 @@ class LocalEngine:
 
     def _hear(self, message: Event | Heartbeat) -> None:
         if isinstance(message, Heartbeat):
-            self._deaths = 0 if message.ticks else self._deaths
+            self._deaths = 0
             self._state = EngineState("ready", message.ticks, message.rows, message.images, message.device)
             return
         running = self._running.get(message.id)
@@ -150,24 +162,40 @@ class LocalEngine:
 
     def _mourn(self) -> None:
         """The process is gone: start another, give it what can be tried again, and fail the rest."""
-        if self._stopping or self._process is None:
+        if self._stopping:
             return
-        self._deaths += 1
         self._connection = None
+        was_ready = self._state.status == "ready"
+        self._deaths += 1
         self._state = EngineState("down", 0, 0, 0, self._state.device)
-        log.error("the engine died", exit_status=self._process.poll(), requests=len(self._running))
-        for running in list(self._running.values()):
+        for running in self._running.values():
+            running.attempts += was_ready
             if running.attempts >= ATTEMPTS:
-                sentence = f"the engine died under this request {ATTEMPTS} times"
-                running.events.put_nowait(Failed(running.request.id, "unavailable", sentence))
+                running.fail(f"the engine died under this request {ATTEMPTS} times")
+            elif self._deaths >= STARTS:
+                running.fail(HOPELESS)
         self._restart = asyncio.get_running_loop().create_task(self._start_again())
 
     async def _start_again(self) -> None:
-        await asyncio.sleep(min(2.0 ** (self._deaths - 1) - 1, LONGEST_PAUSE))
-        await self.start()
+        await self._bury()
+        while True:
+            await asyncio.sleep(min(2.0 ** min(self._deaths - 1, 10) - 1, LONGEST_PAUSE))
+            try:
+                await self.start()
+                break
+            except OSError as error:
+                self._deaths += 1
+                log.error("the engine cannot be started", problem=error.strerror)
         for running in self._running.values():
             if running.attempts < ATTEMPTS:
-                self._submit(running)
+                self._send(running.request)
+
+    async def _bury(self) -> None:
+        """Until the old process is really gone it may hold memory that the new one needs."""
+        assert self._process is not None
+        self._process.kill()
+        status = await asyncio.to_thread(self._process.wait)
+        log.error("the engine died", exit_status=status, requests=len(self._running), deaths=self._deaths)
 
 
 def _error(event: Failed) -> GessoError:

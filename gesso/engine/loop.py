@@ -17,7 +17,7 @@ from gesso.engine.models import Models
 from gesso.engine.plan import Leg, abandon, plan
 from gesso.engine.rows import predict
 from gesso.engine.slots import Slab
-from gesso.errors import BadRequest, GessoError, PaintingFailed, ServiceUnavailable
+from gesso.errors import BadRequest, GessoError, ServiceUnavailable
 
 SLOTS = 16
 ROWS_AT_ONCE = 16
@@ -181,8 +181,6 @@ class Loop:
             self._drop(request.id)
 
     def _decode(self, image: InFlight) -> Pixels:
-        if not torch.isfinite(image.latent).all():
-            raise PaintingFailed("the image came out as numbers that are no numbers (NaN or infinity)")
         width, height = image.request.width, image.request.height
         with self._models.vae(image.request.checkpoint) as vae:
             return Pixels(width, height, vae.decode(image.latent, width, height))

@@ -1,7 +1,8 @@
 """What crosses the boundary between a server and its engine: plain, frozen, serialisable; no tensor, no callable.
 
 A server sends `Paint` and `Cancel`; an engine answers with events. Every event but `Heartbeat` belongs to one request,
-and every request ends in exactly one `Finished` or `Failed`.
+and every request that is not cancelled ends in exactly one `Finished` or `Failed`. When an engine dies, its requests
+begin anew in the next one: `Admitted` and `Progress` are said again, an image that was `Painted` is not.
 """
 
 from dataclasses import dataclass

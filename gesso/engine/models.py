@@ -1,7 +1,6 @@
 """The networks an engine paints with, loaded when first needed and kept as long as memory allows."""
 
 import os
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
@@ -10,6 +9,7 @@ import torch
 
 from gesso.engine.messages import CheckpointFiles
 from gesso.engine.residency import Residency
+from gesso.errors import ServiceUnavailable
 from gesso.prompt.chunks import Chunk
 from gesso.sdxl.architecture import Kind
 from gesso.sdxl.checkpoint import load_text_encoders, load_unet, load_vae
@@ -17,7 +17,8 @@ from gesso.sdxl.text import Conditioning, TextEncoders
 from gesso.sdxl.unet import Unet
 from gesso.sdxl.vae import Vae
 
-REMEMBERED_PROMPTS = 256
+REMEMBERED_PROMPTS = 256 * 2**20
+"""Bytes of encoded prompts that are kept."""
 
 Network = Unet | TextEncoders | Vae
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -30,16 +31,19 @@ class Models:
         self.device = device
         self._dtype = dtype
         self._networks: Residency[Network] = Residency(_budget(device), _size)
-        self._conditionings: OrderedDict[tuple[str, Kind, tuple[Chunk, ...]], Conditioning] = OrderedDict()
+        self._conditionings: Residency[Conditioning] = Residency(REMEMBERED_PROMPTS, _size_of_conditioning)
 
-    def take_unet(self, files: CheckpointFiles) -> Unet:
-        """The checkpoint's UNet, in use until it is given back.
+    def take_unet(self, files: CheckpointFiles, kind: Kind) -> Unet:
+        """The checkpoint's UNet, which must be of this kind, in use until it is given back.
 
         Raises:
             ServiceUnavailable: names the file and what is wrong with it.
         """
         unet = self._networks.take(("unet", files.unet), lambda: load_unet(files.unet, self.device, self._dtype))
         assert isinstance(unet, Unet)
+        if unet.kind != kind:
+            self.give_unet_back(files)
+            raise ServiceUnavailable(f"{files.unet} is a {unet.kind}, and a {kind} is needed here")
         return unet
 
     def give_unet_back(self, files: CheckpointFiles) -> None:
@@ -57,16 +61,17 @@ class Models:
     def conditioning(self, files: CheckpointFiles, kind: Kind, chunks: Sequence[Chunk]) -> Conditioning:
         """What a UNet of this kind is told of a prompt; raises as `take_unet` does."""
         path = files.text_encoders or files.unet
-        key = (path, kind, tuple(chunks))
-        if key not in self._conditionings:
-            load = lambda: load_text_encoders(path, self.device, self._dtype)  # noqa: E731
+
+        def encode() -> Conditioning:
             with self._networks.using(("text", path), load) as encoders:
                 assert isinstance(encoders, TextEncoders)
-                self._conditionings[key] = encoders.encode(chunks, kind)
-        self._conditionings.move_to_end(key)
-        if len(self._conditionings) > REMEMBERED_PROMPTS:
-            self._conditionings.popitem(last=False)
-        return self._conditionings[key]
+                return encoders.encode(chunks, kind)
+
+        def load() -> TextEncoders:
+            return load_text_encoders(path, self.device, self._dtype)
+
+        with self._conditionings.using((path, kind, tuple(chunks)), encode) as conditioning:
+            return conditioning
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -94,3 +99,7 @@ def _budget(device: torch.device) -> int:
 def _size(network: Network) -> int:
     modules = [network.first, network.second] if isinstance(network, TextEncoders) else [network.network]
     return sum(weight.numel() * weight.element_size() for module in modules if module for weight in module.parameters())
+
+
+def _size_of_conditioning(conditioning: Conditioning) -> int:
+    return sum(part.numel() * part.element_size() for part in (conditioning.context, conditioning.pooled))

@@ -1,7 +1,8 @@
 """A request as legs: the runs of one model after another that make its images, everything constant worked out."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,10 +14,18 @@ from gesso.engine.messages import CheckpointFiles, Paint
 from gesso.engine.models import Models
 from gesso.prompt.chunks import Chunk
 from gesso.prompt.understanding import Stretch
+from gesso.sdxl.architecture import Kind
 from gesso.sdxl.text import Conditioning
 from gesso.sdxl.unet import Unet
 
 EMPTY_CHUNK = Chunk((), ())
+
+
+class Words(NamedTuple):
+    """The chunks that hold at one evaluation."""
+
+    positive: tuple[Chunk, ...]
+    negative: tuple[Chunk, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,45 +59,46 @@ def plan(request: Paint, models: Models) -> tuple[Leg, ...]:
 
     Raises:
         BadRequest: the scheduler cannot run as asked.
-        ServiceUnavailable: a checkpoint cannot be loaded.
+        ServiceUnavailable: a checkpoint cannot be loaded, or is of the wrong kind.
     """
     legs: list[Leg] = []
     try:
-        for files, span, steps_before in _runs(request):
-            legs.append(_leg(request, models, files, span, steps_before))
+        for run in _runs(request):
+            legs.append(_leg(request, models, *run))
     except BaseException:
         abandon(legs, models)
         raise
     return tuple(legs)
 
 
-def abandon(legs: tuple[Leg, ...] | list[Leg], models: Models) -> None:
+def abandon(legs: Sequence[Leg], models: Models) -> None:
     """Give back what `plan` took."""
     for leg in legs:
         models.give_unet_back(leg.files)
 
 
-def _runs(request: Paint) -> Iterator[tuple[CheckpointFiles, Span, int]]:
-    """Each model's files, its part of the noise schedule, and how many of the request's steps were run before it."""
+def _runs(request: Paint) -> Iterator[tuple[CheckpointFiles, Kind, Span, int]]:
+    """Each model's files and kind, its part of the noise schedule, and how many of the request's steps came before."""
     refinement = request.refinement
     if request.start is not None:
-        yield request.checkpoint, Strength(request.start.strength), 0
+        yield request.checkpoint, "base", Strength(request.start.strength), 0
     elif refinement is None:
-        yield request.checkpoint, WholeRun(), 0
+        yield request.checkpoint, "base", WholeRun(), 0
     elif refinement.high_noise_fraction == 0:
-        yield request.checkpoint, WholeRun(), 0
-        yield refinement.checkpoint, Strength(refinement.strength), request.steps
+        yield request.checkpoint, "base", WholeRun(), 0
+        yield refinement.checkpoint, "refiner", Strength(refinement.strength), request.steps
     else:
-        yield request.checkpoint, DenoisingEnd(refinement.high_noise_fraction), 0
-        yield refinement.checkpoint, DenoisingStart(refinement.high_noise_fraction), 0
+        yield request.checkpoint, "base", DenoisingEnd(refinement.high_noise_fraction), 0
+        yield refinement.checkpoint, "refiner", DenoisingStart(refinement.high_noise_fraction), 0
 
 
-def _leg(request: Paint, models: Models, files: CheckpointFiles, span: Span, steps_before: int) -> Leg:
-    unet = models.take_unet(files)
+def _leg(request: Paint, models: Models, files: CheckpointFiles, kind: Kind, span: Span, steps_before: int) -> Leg:
+    unet = models.take_unet(files, kind)
     try:
         table = compile_table(request.scheduler, request.steps, span, unet.prediction_type)
         steps = _prompt_steps(table, span, steps_before)
-        pairs = [(_holding(request.prompt, step), _holding(request.negative_prompt, step)) for step in steps]
+        words = [Words(_holding(request.prompt, step), _holding(request.negative_prompt, step)) for step in steps]
+        told = {one: _told(request, models, files, unet, one) for one in dict.fromkeys(words)}
         return Leg(
             files=files,
             unet=unet,
@@ -96,10 +106,8 @@ def _leg(request: Paint, models: Models, files: CheckpointFiles, span: Span, ste
             latents=torch.tensor(table.latents, dtype=torch.float32).to(models.device),
             predictions=torch.tensor(table.predictions, dtype=torch.float32).to(models.device),
             noise=torch.tensor(table.noise, dtype=torch.float32).to(models.device),
-            conditional=tuple(_told(request, models, files, unet, *pair, negative=False) for pair in pairs),
-            unconditional=tuple(_told(request, models, files, unet, *pair, negative=True) for pair in pairs)
-            if is_guided(request.guidance_scale)
-            else (),
+            conditional=tuple(told[one][0] for one in words),
+            unconditional=tuple(told[one][1] for one in words) if is_guided(request.guidance_scale) else (),
         )
     except BaseException:
         models.give_unet_back(files)
@@ -117,20 +125,17 @@ def _holding(schedule: tuple[Stretch, ...], step: int) -> tuple[Chunk, ...]:
     return next((stretch.chunks for stretch in schedule if step <= stretch.until_step), schedule[-1].chunks)
 
 
-def _told(
-    request: Paint,
-    models: Models,
-    files: CheckpointFiles,
-    unet: Unet,
-    positive: tuple[Chunk, ...],
-    opposite: tuple[Chunk, ...],
-    *,
-    negative: bool,
-) -> Told:
-    """What a conditional or unconditional row is told. Both of an image's rows have the longer one's chunk count."""
-    own, other = (opposite, positive) if negative else (positive, opposite)
-    length = max(len(own), len(other)) if is_guided(request.guidance_scale) else len(own)
-    conditioning = models.conditioning(files, unet.kind, own + (EMPTY_CHUNK,) * (length - len(own)))
-    if negative and unet.zeros_for_empty and own == (EMPTY_CHUNK,):
-        conditioning = Conditioning(torch.zeros_like(conditioning.context), torch.zeros_like(conditioning.pooled))
-    return Told(conditioning, unet.size_ids(request.width, request.height, negative))
+def _told(request: Paint, models: Models, files: CheckpointFiles, unet: Unet, words: Words) -> tuple[Told, Told]:
+    """What the conditional and the unconditional row are told; with guidance both have the longer's chunk count."""
+    length = max(map(len, words)) if is_guided(request.guidance_scale) else len(words.positive)
+
+    def encoded(chunks: tuple[Chunk, ...]) -> Conditioning:
+        return models.conditioning(files, unet.kind, chunks + (EMPTY_CHUNK,) * (length - len(chunks)))
+
+    conditional, unconditional = encoded(words.positive), encoded(words.negative)
+    if unet.zeros_for_empty and words.negative == (EMPTY_CHUNK,):
+        unconditional = Conditioning(torch.zeros_like(unconditional.context), torch.zeros_like(unconditional.pooled))
+    return (
+        Told(conditional, unet.size_ids(request.width, request.height, negative=False)),
+        Told(unconditional, unet.size_ids(request.width, request.height, negative=True)),
+    )

@@ -17,7 +17,7 @@ from gesso.engine.models import Models, Precision, choose_device, choose_dtype
 from gesso.logs import log_to_standard_error
 
 BEAT = 0.5
-"""Seconds between heartbeats, and the longest that an idle engine waits before it looks up."""
+"""Seconds between heartbeats."""
 
 
 class Line:

@@ -12,6 +12,7 @@ from typing import Final
 from gesso.catalogue.catalogue import Catalogue
 from gesso.catalogue.entries import ParameterValue
 from gesso.catalogue.validation import ValidRequest
+from gesso.catalogue.values import shortened
 from gesso.diffusion.names import require_served
 from gesso.engine.messages import CheckpointFiles, Paint, Pixels, Refinement, StartImage
 from gesso.errors import BadRequest, Problem
@@ -19,6 +20,10 @@ from gesso.prompt.understanding import Stretch, understand
 
 HIGHEST_DRAWN_SEED: Final = 999_999_999_999_995
 """So that every sample of a request with a drawn seed has a seed that can be asked for again."""
+
+
+MOST_CHUNKS: Final = 512
+"""Of a prompt over all stretches of its schedule: each has to be encoded, and kept as long as the request runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +112,12 @@ def _words(valid: ValidRequest, catalogue: Catalogue) -> tuple[str, str]:
 
 def _understood(parameter: str, text: str, steps: int) -> tuple[Stretch, ...]:
     """How long a text may be was judged when it was read, before a style came around it: so it is its own limit."""
-    return understand(text, steps, parameter=parameter, limit=len(text)).schedule
+    schedule = understand(text, steps, parameter=parameter, limit=len(text)).schedule
+    chunks = sum(len(stretch.chunks) for stretch in schedule)
+    if chunks > MOST_CHUNKS:
+        sentence = f"is {chunks} chunks of 75 tokens over its schedule; at most {MOST_CHUNKS} are allowed"
+        raise BadRequest.of([Problem(parameter, shortened(text), sentence)])
+    return schedule
 
 
 def _steps_taken(steps: int, start: StartImage | None, refinement: Refinement | None) -> int:

@@ -6,12 +6,16 @@ models do) carries its shape in its safetensors metadata, as JSON under `gesso.c
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from gesso.errors import ServiceUnavailable
 
 METADATA_KEY = "gesso.config"
+
+# Weights of no network, by which the community's files say how they were trained.
+V_PREDICTION_MARKER = "v_pred"
+UNSERVED_MARKERS = {"ztsnr", "edm_vpred.sigma_max", "edm_mean"}
 
 Kind = Literal["base", "refiner"]
 PredictionType = Literal["epsilon", "v_prediction"]
@@ -111,10 +115,23 @@ def read_architecture(path: str, metadata: Mapping[str, str], keys: Collection[s
     """The shape of the file at `path`, from its header.
 
     Raises:
-        ServiceUnavailable: it is neither an SDXL base nor a refiner.
+        ServiceUnavailable: it is neither an SDXL base nor a refiner, or of a kind that is not served.
     """
     if METADATA_KEY in metadata:
-        return Architecture(**json.loads(metadata[METADATA_KEY]))
+        return _stated(path, metadata[METADATA_KEY])
+    if unserved := sorted(UNSERVED_MARKERS & set(keys)):
+        raise ServiceUnavailable(f"{path} is marked {', '.join(unserved)}: such models are not served yet")
+    return replace(_standard(path, keys), prediction_type="v_prediction" if V_PREDICTION_MARKER in keys else "epsilon")
+
+
+def _stated(path: str, statement: str) -> Architecture:
+    try:
+        return Architecture(**json.loads(statement))
+    except (TypeError, ValueError) as error:
+        raise ServiceUnavailable(f"{path} says of its shape what cannot be read: {error}") from None
+
+
+def _standard(path: str, keys: Collection[str]) -> Architecture:
     if not any(key.startswith("model.diffusion_model.") for key in keys):
         raise ServiceUnavailable(f"{path} has no SDXL UNet in it: it is no SDXL checkpoint")
     if "conditioner.embedders.1.model.text_projection" in keys:

@@ -47,7 +47,7 @@ _OPEN_CLIP_LAYER = {
 
 
 def _renamed(name: str, table: Mapping[str, str]) -> str:
-    """`name` with its longest leading part that `table` knows replaced."""
+    """`name` with the leading part that `table` knows replaced."""
     for old, new in table.items():
         if name == old or name.startswith(old + "."):
             return new + name[len(old) :]

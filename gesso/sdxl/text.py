@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from gesso.errors import ServiceUnavailable
 from gesso.prompt.chunks import Chunk
 from gesso.sdxl.architecture import Kind
 
@@ -43,7 +44,8 @@ class TextEncoders:
         output = self.second(_token_ids(chunk, _SECOND_PADDING).to(device), output_hidden_states=True)
         contexts = [_weighted(output.hidden_states[-2][0], chunk)]
         if kind == "base":
-            assert self.first is not None
+            if self.first is None:
+                raise ServiceUnavailable("a base was lent the text encoders of a refiner, which lack the first one")
             hidden = self.first(_token_ids(chunk, _FIRST_PADDING).to(device), output_hidden_states=True).hidden_states
             contexts.insert(0, _weighted(hidden[-2][0], chunk))
         return torch.cat(contexts, dim=-1), output.text_embeds[0]

@@ -4,12 +4,15 @@ How many pixels a latent's side stands for, and how many channels it has, are th
 sides are no multiples of that factor is the middle of one that is.
 """
 
+import copy
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from gesso.errors import PaintingFailed
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ class Vae:
         right, bottom = columns * self.factor - width - left, rows * self.factor - height - top
         pixels = picture.permute(2, 0, 1)[None].float() / 255 * 2 - 1
         pixels = nn.functional.pad(pixels, (left, right, top, bottom), mode="replicate")
-        posterior = self.network.encode(pixels.to(self._place)).latent_dist  # type: ignore[operator]
+        posterior = self.network.encode(pixels.to(next(self.network.parameters()))).latent_dist  # type: ignore[operator]
         return Posterior(posterior.mean.float().cpu(), posterior.std.float().cpu())
 
     def scaled(self, latent: Tensor) -> Tensor:
@@ -52,11 +55,23 @@ class Vae:
         return scaled
 
     def decode(self, latent: Tensor, width: int, height: int) -> bytes:
-        """The picture of a UNet's latent [channels, h, w], as [height, width, 3] uint8."""
+        """The picture of a UNet's latent [channels, h, w], as [height, width, 3] uint8.
+
+        A precision that is not enough for this latent gives way to float32, once.
+
+        Raises:
+            PaintingFailed: numbers that are no numbers came in or out.
+        """
+        if not torch.isfinite(latent).all():
+            raise PaintingFailed("the image came out as numbers that are no numbers (NaN or infinity)")
         left, top = self._margins(width, height)
-        unscaled = (latent[None] / self._config.scaling_factor).to(self._place)
-        picture = self.network.decode(unscaled, return_dict=False)[0][0]  # type: ignore[operator]
-        picture = (picture.float() / 2 + 0.5).clamp(0, 1)[:, top : top + height, left : left + width]
+        picture = _decoded(self.network, latent[None] / self._config.scaling_factor)
+        if not torch.isfinite(picture).all():
+            in_float32 = copy.deepcopy(self.network).float()
+            picture = _decoded(in_float32, latent[None] / self._config.scaling_factor)
+        if not torch.isfinite(picture).all():
+            raise PaintingFailed("the VAE made numbers that are no numbers (NaN or infinity) of the image")
+        picture = (picture / 2 + 0.5).clamp(0, 1)[:, top : top + height, left : left + width]
         return bytes((picture.permute(1, 2, 0) * 255).round().to(torch.uint8).cpu().numpy().tobytes())
 
     def _margins(self, width: int, height: int) -> tuple[int, int]:
@@ -67,7 +82,9 @@ class Vae:
     def _config(self) -> Any:
         return self.network.config
 
-    @property
-    def _place(self) -> Tensor:
-        """A weight: tensors sent to it take its device and precision."""
-        return next(self.network.parameters())
+
+def _decoded(network: nn.Module, latents: Tensor) -> Tensor:
+    """The first picture, [3, height, width] float32 around -1 to 1, in the network's own precision."""
+    weight = next(network.parameters())
+    picture: Tensor = network.decode(latents.to(weight), return_dict=False)[0][0]  # type: ignore[operator]
+    return picture.float()

@@ -35,6 +35,8 @@ class WeightsFile:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        if Path(path).is_dir():
+            raise ServiceUnavailable(f"{path} is a folder; only single .safetensors files are served so far")
         try:
             self._file = cast(Any, safe_open(path, framework="pt"))
         except FileNotFoundError:
@@ -46,12 +48,12 @@ class WeightsFile:
 
     def fill_unet(self, unet: nn.Module, dtype: torch.dtype) -> None:
         """Give the UNet its weights."""
-        config = self._part("unet")
+        config = self.architecture.unet
         self._fill(unet, UNET_PREFIX, lambda name: (unet_name(name, config), None), dtype)
 
     def fill_vae(self, vae: nn.Module, dtype: torch.dtype) -> None:
         """Give the VAE its weights."""
-        config = self._part("vae")
+        config = self.architecture.vae or {}
         self._fill(vae, VAE_PREFIX, lambda name: (vae_name(name, config), None), dtype)
 
     def fill_text_encoder(self, encoder: nn.Module, dtype: torch.dtype) -> None:
@@ -67,12 +69,6 @@ class WeightsFile:
             return prefix + rest, third
 
         self._fill(encoder, prefix, name_in_file, dtype)
-
-    def _part(self, part: str) -> Mapping[str, Any]:
-        config: Mapping[str, Any] | None = getattr(self.architecture, part)
-        if config is None:
-            raise ServiceUnavailable(f"{self.path} has no {part} in it, and no other file was named to lend one")
-        return config
 
     def _fill(
         self, module: nn.Module, prefix: str, name_in_file: Callable[[str], tuple[str, int | None]], dtype: torch.dtype

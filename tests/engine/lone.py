@@ -16,6 +16,7 @@ import gesso.prompt
 from gesso.diffusion.noise import NoiseSource
 from gesso.diffusion.schedulers import build_scheduler
 from gesso.sdxl.architecture import Kind, PredictionType
+from gesso.sdxl.text import Conditioning
 from tests.tiny import architecture, build_parts
 
 VOCABULARY = Path(gesso.prompt.__file__).parent / "clip_vocabulary"
@@ -47,6 +48,47 @@ def image_to_image(run: LoneRun, start: Image.Image, strength: float) -> Tensor:
     """The final latent, [channels, h, w]."""
     pipeline = _pipeline(StableDiffusionXLImg2ImgPipeline, run)
     return pipeline(**_arguments(run, None), image=start, strength=strength).images[0]
+
+
+def text_to_image_with_change(run: LoneRun, then: str, after: int) -> Tensor:
+    """The final latent of a run whose prompt becomes another after so many steps."""
+    pipeline = _pipeline(StableDiffusionXLPipeline, run)
+    change = _change(pipeline, run, then, after)
+    return pipeline(**_arguments(run, None), width=run.width, height=run.height, **change).images[0]
+
+
+def image_to_image_with_change(run: LoneRun, then: str, after: int, start: Image.Image, strength: float) -> Tensor:
+    """The same from a start image; steps are counted from the first that is really taken."""
+    pipeline = _pipeline(StableDiffusionXLImg2ImgPipeline, run)
+    change = _change(pipeline, run, then, after)
+    return pipeline(**_arguments(run, None), image=start, strength=strength, **change).images[0]
+
+
+def text_to_image_told(run: LoneRun, positive: Conditioning, negative: Conditioning) -> Tensor:
+    """The final latent of a run that is told these embeddings."""
+    arguments = {name: value for name, value in _arguments(run, None).items() if "prompt" not in name}
+    embeddings = {
+        "prompt_embeds": positive.context[None],
+        "pooled_prompt_embeds": positive.pooled[None],
+        "negative_prompt_embeds": negative.context[None],
+        "negative_pooled_prompt_embeds": negative.pooled[None],
+    }
+    pipeline = _pipeline(StableDiffusionXLPipeline, run)
+    return pipeline(**arguments, **embeddings, width=run.width, height=run.height).images[0]
+
+
+def _change(pipeline: Any, run: LoneRun, then: str, after: int) -> dict[str, Any]:
+    """Arguments that have a pipeline take up another prompt after so many steps."""
+    with torch.no_grad():
+        conditional, unconditional, pooled, empty = pipeline.encode_prompt(then, negative_prompt=run.negative_prompt)
+    later = {
+        "prompt_embeds": torch.cat([unconditional, conditional]),
+        "add_text_embeds": torch.cat([empty, pooled]),
+    }
+    return {
+        "callback_on_step_end": lambda _, step, timestep, tensors: later if step + 1 == after else tensors,
+        "callback_on_step_end_tensor_inputs": [*later],
+    }
 
 
 def base_and_refiner(run: LoneRun, fraction: float) -> Tensor:

@@ -140,6 +140,12 @@ async def test_closing_the_events_cancels_and_harms_nobody_else(engine: Engine, 
     await anext(aiter(abandoned))
     await abandoned.aclose()  # type: ignore[attr-defined]
     assert len(pictures(await paint(engine, replace(request_, id="other")))) == 2
+    ticks = engine.state.ticks
+    async with asyncio.timeout(SOON):
+        while engine.state.images or engine.state.ticks != ticks:
+            ticks = engine.state.ticks
+            await asyncio.sleep(1)
+    assert ticks < 400, "the abandoned one was painted all the same"
 
 
 async def test_a_sampler_that_is_not_served_is_refused_by_name(engine: Engine, request_: Paint) -> None:
@@ -186,14 +192,39 @@ class TestLocalEngine:
         assert len(pictures(await paint(local, request_))) == 2
 
     async def test_requests_survive_the_death_of_the_engine(self, local: LocalEngine, request_: Paint) -> None:
-        expected = pictures(await paint(local, request_))
-        stream = aiter(local.paint(replace(request_, id="survivor", steps=4)))
-        events = [await anext(stream)]
-        assert local._process is not None
-        os.kill(local._process.pid, signal.SIGKILL)
+        several = replace(request_, seeds=tuple(range(20)))
+        expected = pictures(await paint(local, several))
+        stream = aiter(local.paint(replace(several, id="survivor")))
+        events: list[Event] = []
         async with asyncio.timeout(SOON):
+            while not (events and isinstance(events[-1], Painted)):
+                events.append(await anext(stream))
+            assert local._process is not None
+            os.kill(local._process.pid, signal.SIGKILL)
             events += [event async for event in stream]
         assert pictures(events) == expected
+        painted = [event.image for event in events if isinstance(event, Painted)]
+        assert sorted(painted) == list(range(20)), "what was delivered is not delivered again"
+
+    async def test_a_stopped_engine_refuses_and_fails_what_runs(self, request_: Paint) -> None:
+        for engine in (LocalEngine("cpu", "float32"), FakeEngine(seconds=1)):
+            await engine.start()
+            running = asyncio.create_task(paint(engine, request_))
+            await asyncio.sleep(0.1)
+            await engine.stop()
+            with pytest.raises(ServiceUnavailable, match="stopping"):
+                await running
+            with pytest.raises(ServiceUnavailable, match="stopping"):
+                await paint(engine, replace(request_, id="late"))
+
+    async def test_an_engine_that_never_gets_ready_is_an_answer_and_not_a_wait(self, request_: Paint) -> None:
+        engine = LocalEngine("cuda:99", "float32")
+        await engine.start()
+        with pytest.raises(ServiceUnavailable, match="does not start"):
+            await paint(engine, request_)
+        with pytest.raises(ServiceUnavailable, match="does not start"):
+            await paint(engine, replace(request_, id="late"))
+        await engine.stop()
 
     async def test_a_request_that_kills_every_engine_is_given_up(self, local: LocalEngine, request_: Paint) -> None:
         async def kill_whenever_it_begins() -> None:

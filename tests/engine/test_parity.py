@@ -11,38 +11,18 @@ from PIL import Image
 from torch import Tensor
 
 from gesso.diffusion.names import SERVED
-from gesso.engine.flight import InFlight
-from gesso.engine.loop import Loop
-from gesso.engine.messages import CheckpointFiles, Event, Failed, Paint, Painted, Pixels, Refinement, StartImage
+from gesso.engine.messages import CheckpointFiles, Paint, Painted, Pixels, Refinement, StartImage
 from gesso.engine.models import Models
+from gesso.prompt.chunks import Chunk
 from gesso.prompt.understanding import understand
+from gesso.sdxl.checkpoint import load_text_encoders
 from tests.engine import lone
 from tests.engine.lone import LoneRun
+from tests.engine.recording import RecordingLoop
 from tests.tiny import write_tiny
 
 TWO_EVALUATIONS = ("Heun", "DPM2", "DPM2 a", "DPM2 Karras", "DPM2 a Karras", "DPM++ SDE", "DPM++ SDE Karras")
 RUN = LoneRun("", steps=8, seed=98877465625, prompt="a red boat", negative_prompt="fog", guidance_scale=5.0)
-
-
-class RecordingLoop(Loop):
-    """A loop that keeps its events and final latents."""
-
-    def __init__(self, models: Models) -> None:
-        self.events: list[Event] = []
-        self.latents: dict[str, Tensor] = {}
-        super().__init__(models, self.events.append)
-
-    def _decode(self, image: InFlight) -> Pixels:
-        self.latents[image.request.id] = image.latent.clone()
-        return super()._decode(image)
-
-    def paint(self, *requests: Paint) -> None:
-        for request in requests:
-            self.submit(request)
-        while not self.idle:
-            self.turn()
-        failures = [event for event in self.events if isinstance(event, Failed)]
-        assert not failures, failures
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -91,6 +71,7 @@ def check(models: Models, request: Paint, expected: Tensor) -> None:
     """Latents within 1e-4 relative, pixels within 1/255 on at least 99.9 %."""
     loop = RecordingLoop(models)
     loop.paint(request)
+    assert not loop.failures()
     latent = loop.latents[request.id]
     assert (latent - expected).abs().max() <= 1e-4 * expected.abs().max()
     (painted,) = [event for event in loop.events if isinstance(event, Painted)]
@@ -154,6 +135,7 @@ def test_a_mixed_batch_paints_what_each_request_gets_alone(folder: Path, models:
     ]
     loop = RecordingLoop(models)
     loop.paint(*(request_of(run, folder) for run in runs))
+    assert not loop.failures()
     calls = sum(event.due for event in loop.events if getattr(event, "done", None) == 1)
     assert loop.ticks < calls / 3, "they did not share their calls"
     for run in runs:
@@ -162,3 +144,30 @@ def test_a_mixed_batch_paints_what_each_request_gets_alone(folder: Path, models:
         request_id = request_of(run, folder).id
         apart = (loop.latents[request_id] - alone.latents[request_id]).abs().max()
         assert apart <= 1e-4 * alone.latents[request_id].abs().max()
+
+
+@pytest.mark.parametrize("scheduler", ["UniPC", "Euler a"])
+def test_a_prompt_that_changes_changes_at_its_step(scheduler: str, folder: Path, models: Models) -> None:
+    run = replace(RUN, scheduler=scheduler, prompt="a red boat")
+    request = request_of(replace(run, prompt="a red [boat:house:3]"), folder)
+    check(models, request, lone.text_to_image_with_change(run, "a red house", after=3))
+
+
+def test_image_to_image_counts_a_prompts_steps_from_its_first(folder: Path, models: Models) -> None:
+    run = replace(RUN, scheduler="UniPC", prompt="a red boat")
+    start = Image.effect_mandelbrot((run.width, run.height), (-2, -1, 1, 1), 40).convert("RGB")
+    request = replace(
+        request_of(replace(run, prompt="a red [boat:house:3]"), folder),
+        start=StartImage(Pixels(run.width, run.height, start.tobytes()), 0.65),
+    )
+    check(models, request, lone.image_to_image_with_change(run, "a red house", 3, start, 0.65))
+
+
+def test_prompts_of_unequal_length_are_padded_with_empty_chunks(folder: Path, models: Models) -> None:
+    run = replace(RUN, scheduler="UniPC", prompt="boat " * 100, negative_prompt="fog")
+    request = request_of(run, folder)
+    encoders = load_text_encoders(request.checkpoint.unet, torch.device("cpu"), torch.float32)
+    positive, negative = request.prompt[0].chunks, request.negative_prompt[0].chunks
+    assert (len(positive), len(negative)) == (2, 1)
+    told = encoders.encode(positive, "base"), encoders.encode((*negative, Chunk((), ())), "base")
+    check(models, request, lone.text_to_image_told(run, *told))

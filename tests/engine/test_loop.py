@@ -1,0 +1,178 @@
+"""The running batch itself: who steps together, what is given back, and that one request's trouble is its own."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from gesso.engine.loop import ROWS_AT_ONCE, SLOTS
+from gesso.engine.messages import CheckpointFiles, Paint, Refinement
+from gesso.engine.models import Models
+from gesso.sdxl.architecture import Architecture
+from gesso.sdxl.vae import Vae
+from gesso.sdxl.weights import write_weights
+from tests.engine.recording import RecordingLoop, small_request
+from tests.tiny import architecture, build_parts, write_tiny
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("checkpoints")
+    write_tiny(folder / "base.safetensors", "base", seed=0)
+    write_tiny(folder / "refiner.safetensors", "refiner", seed=1)
+    return folder
+
+
+@pytest.fixture
+def loop() -> Iterator[RecordingLoop]:
+    loop = RecordingLoop(Models(torch.device("cpu"), torch.float32))
+    yield loop
+    assert loop.images == 0
+    assert all(slab.is_empty for slab in loop._slabs.values())
+    assert not loop._running
+    in_use = {key: one.users for key, one in loop._models._networks._residents.items() if one.users}
+    assert not in_use, "everything taken is given back"
+
+
+def refined(request: Paint, folder: Path) -> Paint:
+    files = CheckpointFiles("refiner", str(folder / "refiner.safetensors"))
+    return replace(request, refinement=Refinement(files, 0.5, 0.2))
+
+
+def test_more_images_than_slots_wait_and_are_all_painted(loop: RecordingLoop, folder: Path) -> None:
+    requests = [
+        replace(small_request(folder, number, steps=40), seeds=(number, number + 100)) for number in range(SLOTS)
+    ]
+    most = 0
+    for request in requests:
+        loop.submit(request)
+    while not loop.idle:
+        loop.turn()
+        most = max(most, loop.images)
+    assert most == SLOTS
+    assert len(loop.pictures()) == 2 * SLOTS
+
+
+def test_a_call_takes_no_more_rows_than_allowed(loop: RecordingLoop, folder: Path) -> None:
+    loop.paint(*(small_request(folder, number, steps=12) for number in range(SLOTS)))
+    assert loop.rows == 2 * 12 * SLOTS
+    assert loop.ticks >= loop.rows / ROWS_AT_ONCE
+
+
+def test_images_join_and_leave_at_any_step(loop: RecordingLoop, folder: Path) -> None:
+    loop.submit(small_request(folder, 1, steps=12))
+    for _ in range(5):
+        loop.turn()
+    loop.paint(small_request(folder, 2, steps=4))
+    assert loop.ticks == 12, "the short one rode along"
+    alone = RecordingLoop(Models(torch.device("cpu"), torch.float32))
+    alone.paint(small_request(folder, 2, steps=4))
+    assert torch.allclose(loop.latents["2"], alone.latents["2"], rtol=1e-4, atol=1e-4)
+
+
+def test_what_is_cancelled_leaves_at_once_and_is_heard_of_no_more(loop: RecordingLoop, folder: Path) -> None:
+    loop.submit(refined(small_request(folder, 1), folder))
+    loop.submit(small_request(folder, 2))
+    loop.submit(small_request(folder, 3))
+    loop.turn()
+    loop.turn()
+    for number in ("1", "3", "unknown"):
+        loop.cancel(number)
+    assert loop.images == 1
+    heard = len(loop.events)
+    while not loop.idle:
+        loop.turn()
+    assert {event.id for event in loop.events[heard:]} == {"2"}
+
+
+def test_a_wrong_file_fails_its_own_request_by_name(loop: RecordingLoop, folder: Path) -> None:
+    missing = replace(small_request(folder, 1), checkpoint=CheckpointFiles("x", str(folder / "nowhere.safetensors")))
+    as_base = replace(small_request(folder, 2), checkpoint=CheckpointFiles("x", str(folder / "refiner.safetensors")))
+    base = small_request(folder, 3).checkpoint
+    as_refiner = replace(small_request(folder, 4), refinement=Refinement(base, 0.5, 0.2))
+    loop.paint(missing, as_base, as_refiner, small_request(folder, 5))
+    said = {failure.id: failure for failure in loop.failures()}
+    assert {failure.reason for failure in said.values()} == {"unavailable"}
+    assert "nowhere" in said["1"].sentence
+    assert "is a refiner, and a base is needed" in said["2"].sentence
+    assert "is a base, and a refiner is needed" in said["4"].sentence
+    assert set(loop.pictures()) == {("5", 0)}
+
+
+def test_what_nobody_foresaw_fails_the_request_and_is_not_shown(
+    loop: RecordingLoop, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("a secret")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Vae, "decode", fail)
+        loop.paint(replace(small_request(folder, 1), seeds=(1, 2)))
+    loop.paint(small_request(folder, 2))
+    (failure,) = loop.failures()
+    assert failure.sentence == "the engine could not paint this: RuntimeError"
+    assert set(loop.pictures()) == {("2", 0)}
+
+
+def test_an_image_of_no_numbers_fails_with_its_cause(loop: RecordingLoop, folder: Path) -> None:
+    loop.submit(small_request(folder, 1))
+    loop.submit(small_request(folder, 2))
+    for _ in range(2):
+        loop.turn()
+    poisoned = next(image for image in loop._flight if image.request.id == "1")
+    with torch.inference_mode():
+        poisoned.slab.latents[poisoned.slot] = torch.nan
+    while not loop.idle:
+        loop.turn()
+    (failure,) = loop.failures()
+    assert (failure.id, failure.reason) == ("1", "failed")
+    assert "NaN" in failure.sentence
+    assert set(loop.pictures()) == {("2", 0)}
+
+
+def test_a_vae_that_overflows_is_tried_in_float32_and_never_paints_black(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = Models(torch.device("cpu"), torch.bfloat16)
+    with models.vae(small_request(folder).checkpoint) as vae:
+        latent = torch.randn(vae.latent_shape(64, 64), generator=torch.Generator().manual_seed(0))
+        plain = vae.network.decode
+
+        def overflow(latents: torch.Tensor, return_dict: bool) -> tuple[torch.Tensor]:
+            return (plain(latents, return_dict=False)[0] * torch.nan,)
+
+        expected = Vae(build_parts(architecture())["vae"]).decode(latent, 64, 64)
+        with monkeypatch.context() as patch:
+            patch.setattr(vae.network, "decode", overflow)
+            patch.setattr("gesso.sdxl.vae.copy.deepcopy", lambda _: build_parts(architecture())["vae"])
+            assert vae.decode(latent, 64, 64) == expected
+        with monkeypatch.context() as patch:
+            patch.setattr(vae.network, "decode", overflow)
+            patch.setattr("gesso.sdxl.vae.copy.deepcopy", lambda network: network)
+            with pytest.raises(Exception, match="the VAE made numbers that are no numbers"):
+                vae.decode(latent, 64, 64)
+
+
+def test_a_unet_alone_is_lent_encoders_and_vae(loop: RecordingLoop, folder: Path) -> None:
+    whole = architecture()
+    bare = Architecture(
+        whole.kind, whole.prediction_type, whole.force_zeros_for_empty_prompt, whole.unet, None, None, None
+    )
+    write_weights(folder / "unet.safetensors", bare, unet=build_parts(whole)["unet"], dtype=torch.float32)
+    lender = str(folder / "base.safetensors")
+    lent = CheckpointFiles("lent", str(folder / "unet.safetensors"), text_encoders=lender, vae=lender)
+    loop.paint(small_request(folder, 1))
+    loop.paint(replace(small_request(folder, 1), id="lent", checkpoint=lent))
+    assert not loop.failures()
+    assert loop.pictures()["lent", 0] == loop.pictures()["1", 0]
+
+
+def test_an_empty_negative_prompt_takes_no_memory_per_step(loop: RecordingLoop, folder: Path) -> None:
+    loop.submit(small_request(folder, 1, steps=20))
+    loop.turn()
+    (image,) = loop._flight
+    assert len({id(told) for told in image.leg.unconditional}) == 1
+    loop.cancel("1")
