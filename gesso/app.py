@@ -5,6 +5,7 @@ Knows everyone; nobody below knows it.
 
 import asyncio
 import contextlib
+import os
 import secrets
 import signal
 import socket
@@ -143,8 +144,8 @@ def _listening(settings: Settings) -> socket.socket:
         listener = socket.create_server((settings.host, settings.port), family=family, backlog=1024)
     except OSError as error:
         raise SettingsError(
-            f"setting host = {settings.host!r}, port = {settings.port}: cannot listen there ({error.strerror}); "
-            "choose another with --port, or 0 for any free one"
+            f"setting host = {settings.host!r}, port = {settings.port}: cannot listen there "
+            f"({os.strerror(error.errno or 0)}); choose another with --port, or 0 for any free one"
         ) from None
     # Without it a reply's last packet waits 40 ms for the client's acknowledgement; connections inherit it.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

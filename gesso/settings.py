@@ -123,7 +123,7 @@ def read_settings(**flags: Any) -> Settings:
     """
     try:
         return Settings(**{name: value for name, value in flags.items() if value is not None})
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"gesso.toml is not TOML: {error}") from None
     except ValidationError as error:
         raise SettingsError("; ".join(_sentence(problem) for problem in error.errors())) from None

@@ -50,6 +50,8 @@ def test_hosts_and_networks_are_a_list_with_commas_in_the_environment(monkeypatc
         ("public_url", "example.org", "must be an absolute http or https URL"),
         ("fetch_allow", "10.0.0.0/99", "'10.0.0.0/99'"),
         ("engine", "steam", "'local' or 'fake'"),
+        ("device", "banana", "device = 'banana'"),
+        ("storage_url", "s3://bucket", "must be a folder"),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_value_and_what_would_be_right(
@@ -76,3 +78,10 @@ def test_a_wrong_bootstrap_key_is_never_shown(monkeypatch: pytest.MonkeyPatch) -
     assert "hunter2" not in error.value.sentence
     monkeypatch.setenv("GESSO_BOOTSTRAP_KEY", "SG_0123456789ab")
     assert "SG_0123456789ab" not in repr(read_settings())
+
+
+@pytest.mark.parametrize("content", [b"port = = 1", b"\xff\xfe"])
+def test_a_file_that_is_not_toml_is_an_error(content: bytes) -> None:
+    Path("gesso.toml").write_bytes(content)
+    with pytest.raises(SettingsError, match=r"gesso\.toml is not TOML"):
+        read_settings()

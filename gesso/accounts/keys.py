@@ -87,15 +87,18 @@ class Keys:
         return Caller(row.account_id, row.account_name, row.id, row.replies, row.unlimited)
 
     async def bootstrap(self, key: str | None = None) -> str | None:
-        """On a database without accounts: make the account `owner`, without limit, and return its key.
+        """The first time: make the account `owner`, without limit, and return its key, which is `key` or a new one.
 
-        That is `key`, or a new one. On any other database: change nothing and return None.
+        Later: return None; a `key` that was never known becomes another of the owner's.
         """
         async with self._database.writing() as connection:
-            if (await connection.execute(select(accounts.c.id).limit(1))).first():
-                return None
-            account = await _add_account(connection, OWNER, unlimited=True)
-            return await _add_key(connection, account.id, key or _new_key())
+            owner = (await connection.execute(select(accounts.c.id).where(accounts.c.name == OWNER))).scalar()
+            if owner is None:
+                account = await _add_account(connection, OWNER, unlimited=True)
+                return await _add_key(connection, account.id, key or _new_key())
+            if key is not None and not (await connection.execute(_known(key))).first():
+                await _add_key(connection, owner, key)
+            return None
 
     async def create_account(self, name: str, credit_micro: int = 0, *, unlimited: bool = False) -> Account:
         """Raises Conflict where the name is taken, BadRequest where it is no name or the credits are negative."""
@@ -183,6 +186,10 @@ def _joined() -> Select[Any]:
     return select(api_keys, *owner).join_from(api_keys, accounts)
 
 
+def _known(key: str) -> Select[Any]:
+    return select(api_keys.c.id).where(api_keys.c.digest == _digest(key))
+
+
 def _beginning(given: str) -> Select[Any]:
     """Keys in use that begin as given, as far as both `given` and what is kept of the key go."""
     kept = api_keys.c.prefix
@@ -193,7 +200,8 @@ def _beginning(given: str) -> Select[Any]:
 
 def _only(given: str, rows: Sequence[Row[Any]]) -> Row[Any]:
     exact = [row for row in rows if row.digest == _digest(given)]
-    match exact or rows:
+    is_whole = len(given) >= len(KEY_START) + KEY_LENGTH  # then nothing but itself is meant
+    match exact if exact or is_whole else rows:
         case [row]:
             return row
         case []:

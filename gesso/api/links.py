@@ -10,7 +10,13 @@ from gesso.settings import Settings
 PICTURE_PATH = "/images/{token}.png"
 _HOST = re.compile(r"[A-Za-z0-9._~-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
 _FOLDER = "/images/"
-_FILE = re.compile(r"([0-9a-f]+)\.png")
+_FILE = re.compile(r".*/images/([0-9a-f]+)\.png")
+
+
+def token_in(url: str) -> str | None:
+    """The token in a URL that has the form of a picture's, whatever host and query it has; None in any other."""
+    match = _FILE.fullmatch(url.strip().partition("?")[0].partition("#")[0])
+    return match[1] if match and url.strip().lower().startswith(("http://", "https://")) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +30,10 @@ class Links:
         """The absolute URL of a picture."""
         return self.base + PICTURE_PATH.format(token=token)
 
-    def token(self, url: str) -> str | None:
-        """The token of the picture behind a URL of this server; None for any other URL."""
-        base, separator, path = url.strip().partition(_FOLDER)
-        ours = base.lower() in (one.lower() for one in (self.base, *self.others))
-        match = _FILE.fullmatch(path) if separator and ours else None
-        return match[1] if match else None
+    def is_ours(self, url: str) -> bool:
+        """Whether a URL is one of this server's own."""
+        base = url.strip().partition(_FOLDER)[0].lower()
+        return base in (one.lower() for one in (self.base, *self.others))
 
 
 def links_of(request: Request, settings: Settings) -> Links:

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from gesso.api.links import Links
+from gesso.api.links import Links, token_in
 from gesso.api.parts import Parts
 from gesso.catalogue.values import shown
 from gesso.engine.messages import Pixels
@@ -18,15 +18,17 @@ async def read_start_image(value: str, links: Links, parts: Parts) -> Pixels:
         BadRequest: it cannot be had or is no picture, and why.
     """
     try:
-        token = links.token(value)
-        data = await _stored(token, parts) if token else await read_source(value, parts.fetcher)
-        return await parts.decoder.decode(data)
+        return await parts.decoder.decode(await _bytes(value, links, parts))
     except BadRequest as error:
         raise BadRequest.of([replace(problem, value=shown(value)) for problem in error.problems]) from None
 
 
-async def _stored(token: str, parts: Parts) -> bytes:
-    try:
-        return await parts.pictures.read(token)
-    except NotFound:
-        raise refused("is the address of a picture that is not here, or no longer") from None
+async def _bytes(value: str, links: Links, parts: Parts) -> bytes:
+    """A picture is known by its token: under whatever name the server was asked for it, it is read from storage."""
+    if token := token_in(value):
+        try:
+            return await parts.pictures.read(token)
+        except NotFound:
+            if links.is_ours(value):
+                raise refused("is the address of a picture that is not here, or no longer") from None
+    return await read_source(value, parts.fetcher)

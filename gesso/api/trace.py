@@ -6,6 +6,7 @@ The log has one line per request. It names no prompt, no image, no key, and no p
 import time
 import uuid
 from typing import cast
+from urllib.parse import quote
 
 import structlog
 from starlette.datastructures import MutableHeaders
@@ -16,6 +17,7 @@ log = structlog.get_logger()
 
 SECRET_PATHS = "/images/"
 LONGEST_PATH = 120
+_PLAIN = "/!$&'()*+,;=:@~"
 
 
 class Trace:
@@ -56,5 +58,6 @@ def request_id_of(request: Request) -> str:
 
 
 def _path(scope: Scope) -> str:
+    """As it was asked for; what a terminal would obey is written as %XX."""
     path = str(scope["path"])
-    return f"{SECRET_PATHS}…" if path.startswith(SECRET_PATHS) else path[:LONGEST_PATH]
+    return f"{SECRET_PATHS}…" if path.startswith(SECRET_PATHS) else quote(path[:LONGEST_PATH], safe=_PLAIN)

@@ -43,7 +43,7 @@ def allowed(parameter: Parameter) -> str:
 def shown(value: object) -> str | int | float | bool:
     """The value as an answer may carry it: short, and nothing that JSON or UTF-8 cannot hold."""
     if isinstance(value, str):
-        return shortened(value)
+        return _shortened(value)
     if isinstance(value, int):
         return value if value.bit_length() <= 64 else f"an integer of {value.bit_length()} bits"
     if isinstance(value, float):
@@ -56,7 +56,7 @@ def quoted(value: object) -> str:
     return json.dumps(shown(value), ensure_ascii=False) if isinstance(value, str | bool) else str(shown(value))
 
 
-def shortened(text: str) -> str:
+def _shortened(text: str) -> str:
     start = text[:LONGEST_SHOWN].encode(errors="backslashreplace").decode()
     return start if len(text) <= LONGEST_SHOWN else f"{start}… ({len(text)} characters)"
 

@@ -12,18 +12,13 @@ from typing import Final
 from gesso.catalogue.catalogue import Catalogue
 from gesso.catalogue.entries import ParameterValue
 from gesso.catalogue.validation import ValidRequest
-from gesso.catalogue.values import shortened
-from gesso.diffusion.names import require_served
+from gesso.diffusion.names import NOT_YET_SERVED
 from gesso.engine.messages import CheckpointFiles, Paint, Pixels, Refinement, StartImage
 from gesso.errors import BadRequest, Problem
 from gesso.prompt.understanding import Stretch, understand
 
 HIGHEST_DRAWN_SEED: Final = 999_999_999_999_995
 """So that every sample of a request with a drawn seed has a seed that can be asked for again."""
-
-
-MOST_CHUNKS: Final = 512
-"""Of a prompt over all stretches of its schedule: each has to be encoded, and kept as long as the request runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,20 +52,29 @@ def resolve(
 
     `start_image` is what the parameter `image` names, read and brought to its final size; the picture gets the same.
 
-    Raises BadRequest for a scheduler that is not served, words that mean nothing, and a strength that leaves no step.
+    Raises BadRequest for a scheduler that is not served, words that mean nothing, and a strength that leaves no step;
+    with all of these that there are.
     """
+    problems: list[Problem] = []
     scheduler = valid.text("scheduler")
-    require_served(scheduler)
+    if scheduler in NOT_YET_SERVED:
+        problems.append(Problem("scheduler", scheduler, f"{scheduler!r} is not served yet; every other one is"))
     start = None if start_image is None else StartImage(start_image, valid.number("strength"))
     refinement = _refinement(valid, catalogue, models_dir)
     steps = _steps_taken(valid.integer("num_inference_steps"), start, refinement)
     prompt, negative_prompt = _words(valid, catalogue)
     seeds = _seeds(valid)
+    understood = [
+        _understood(parameter, text, steps, problems)
+        for parameter, text in (("prompt", prompt), ("negative_prompt", negative_prompt))
+    ]
+    if problems:
+        raise BadRequest.of(problems)
     paint = Paint(
         id=request_id,
         checkpoint=_files(catalogue, valid.endpoint.base(valid.values), models_dir),
-        prompt=_understood("prompt", prompt, steps),
-        negative_prompt=_understood("negative_prompt", negative_prompt, steps),
+        prompt=understood[0],
+        negative_prompt=understood[1],
         scheduler=scheduler,
         steps=valid.integer("num_inference_steps"),
         guidance_scale=valid.number("guidance_scale"),
@@ -110,14 +114,13 @@ def _words(valid: ValidRequest, catalogue: Catalogue) -> tuple[str, str]:
     return catalogue.styles[valid.text("style")].apply(prompt, negative_prompt)
 
 
-def _understood(parameter: str, text: str, steps: int) -> tuple[Stretch, ...]:
+def _understood(parameter: str, text: str, steps: int, problems: list[Problem]) -> tuple[Stretch, ...]:
     """How long a text may be was judged when it was read, before a style came around it: so it is its own limit."""
-    schedule = understand(text, steps, parameter=parameter, limit=len(text)).schedule
-    chunks = sum(len(stretch.chunks) for stretch in schedule)
-    if chunks > MOST_CHUNKS:
-        sentence = f"is {chunks} chunks of 75 tokens over its schedule; at most {MOST_CHUNKS} are allowed"
-        raise BadRequest.of([Problem(parameter, shortened(text), sentence)])
-    return schedule
+    try:
+        return understand(text, steps, parameter=parameter, limit=len(text)).schedule
+    except BadRequest as error:
+        problems.extend(error.problems)
+        return ()
 
 
 def _steps_taken(steps: int, start: StartImage | None, refinement: Refinement | None) -> int:

@@ -4,15 +4,21 @@ Scheduling is read first and attention after it, in each text that a step comes 
 `<lora:...>` are words.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from typing import Final
 
 from gesso.errors import BadRequest, Problem
 from gesso.prompt import chunks, schedule
 from gesso.prompt.attention import Part, weigh
 from gesso.prompt.chunks import Chunk
+
+MOST_CHUNKS: Final = 512
+"""Of a prompt over all stretches of its schedule: each is encoded, and kept as long as its request runs."""
+
+LARGEST_WEIGHT: Final = 1e30
+"""Beyond it an embedding times the weight may be no float32 number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +44,9 @@ class Prompt:
 def understand(text: str, steps: int, *, parameter: str = "prompt", limit: int = 20_000) -> Prompt:
     """Read a prompt for a run of `steps` steps.
 
-    Raises BadRequest, naming `parameter`, beyond `limit` characters or at a number that is not finite. Lone surrogates,
-    which no encoding of text can carry, are read as U+FFFD.
+    Raises BadRequest, naming `parameter`, beyond `limit` characters, at a number that is not finite or that no float32
+    could hold, and where a schedule makes more than `MOST_CHUNKS` chunks of it. Lone surrogates, which no encoding of
+    text can carry, are read as U+FFFD.
     """
     if len(text) > limit:
         problem = f"it has {len(text)} characters; at most {limit} are allowed"
@@ -51,9 +58,14 @@ def understand(text: str, steps: int, *, parameter: str = "prompt", limit: int =
 def _stretches(texts: Sequence[tuple[int, str]], parameter: str) -> list[Stretch]:
     """Equal neighbours become one; a text that comes back is not read again."""
     stretches: list[Stretch] = []
+    count = 0
     meaning = cache(partial(_meaning, parameter=parameter))
     for until_step, text in texts:
         stretch = Stretch(until_step, *meaning(text))
+        count += len(stretch.chunks)
+        if count > MOST_CHUNKS:
+            problem = f"it is more than {MOST_CHUNKS} chunks of {chunks.LENGTH} tokens over its schedule"
+            raise BadRequest.of([Problem(parameter, f"{text[:40]}...", problem)])
         if stretches and stretches[-1].parts == stretch.parts:
             stretches.pop()
         stretches.append(stretch)
@@ -68,7 +80,7 @@ def _meaning(text: str, parameter: str) -> tuple[tuple[Part, ...], tuple[Chunk, 
 
 
 def _check_weight(part: Part, parameter: str) -> None:
-    if not math.isfinite(part.weight):
+    if not abs(part.weight) <= LARGEST_WEIGHT:
         words = part.text if len(part.text) <= 40 else f"{part.text[:40]}..."
         problem = f"the weight of {words!r} comes to {part.weight}; a finite number such as 1.3 is allowed"
         raise BadRequest.of([Problem(parameter, str(part.weight), problem)])

@@ -40,7 +40,7 @@ class PictureFolder:
         path = self._path(token)
         try:
             return await asyncio.to_thread(path.read_bytes)
-        except FileNotFoundError:
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             raise NotFound("There is no such picture.") from None
 
     async def delete(self, token: str) -> None:

@@ -9,6 +9,8 @@ import os
 import secrets
 from pathlib import Path
 
+from gesso.errors import SettingsError
+
 
 class Presence:
     """This server's own sign of life in `folder`, from `enter` to `leave`, and a look at the others'."""
@@ -19,10 +21,13 @@ class Presence:
         self.name = secrets.token_hex(8)
 
     def enter(self) -> None:
-        """From here on this server counts as present."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        """From here on this server counts as present. Raises SettingsError where the folder cannot be written to."""
         unseen = self._folder / f"{self.name}.new"
-        self._descriptor = os.open(unseen, os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._descriptor = os.open(unseen, os.O_CREAT | os.O_RDWR, 0o600)
+        except OSError as error:
+            raise SettingsError(f"setting data_dir: {self._folder} cannot be written to: {error.strerror}") from None
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
         unseen.rename(self._path(self.name))  # so that the others never see it unlocked
 

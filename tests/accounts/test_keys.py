@@ -142,7 +142,6 @@ async def test_an_empty_database_gets_an_owner_without_limit_and_one_key(keys: K
     caller = await keys.authenticate(key)
     assert (caller.account_name, caller.unlimited) == ("owner", True)
     assert await keys.bootstrap() is None
-    assert await keys.bootstrap("SG_anotherKey1234") is None
     assert len(await keys.keys()) == 1
 
 
@@ -177,3 +176,30 @@ async def test_an_account_does_not_begin_in_debt(keys: Keys) -> None:
     with pytest.raises(BadRequest, match="-1 credits"):
         await keys.create_account("acme", -1_000_000)
     assert await keys.accounts() == []
+
+
+async def test_the_owner_is_made_also_beside_accounts_that_are_there(keys: Keys) -> None:
+    await keys.create_account("acme")
+    key = await keys.bootstrap()
+    assert key is not None
+    assert (await keys.authenticate(key)).unlimited
+
+
+async def test_a_chosen_key_that_was_never_known_becomes_the_owners(keys: Keys) -> None:
+    first = await keys.bootstrap()
+    assert first is not None
+    chosen = "SG_chosen0123456789"
+    assert await keys.bootstrap(chosen) is None
+    assert (await keys.authenticate(chosen)).account_name == "owner"
+    await keys.revoke(chosen)
+    await keys.bootstrap(chosen)
+    with pytest.raises(Unauthorized):
+        await keys.authenticate(chosen)
+
+
+async def test_a_whole_key_revokes_itself_and_no_other(keys: Keys) -> None:
+    await keys.create_account("acme")
+    key = await keys.create_key("acme")
+    with pytest.raises(NotFound):
+        await keys.revoke(key[:-1] + ("a" if key[-1] != "a" else "b"))
+    assert (await keys.revoke(key)).revoked

@@ -146,3 +146,13 @@ def test_image_to_image_needs_neither_base_model_nor_scheduler(house: House) -> 
 def test_text_to_image_takes_no_start_image_and_says_so(house: House) -> None:
     reply = house.paint(body=SMALL | {"image": "http://169.254.169.254/"})
     assert reply.json()["ignored"] == ["image"]
+
+
+def test_a_picture_of_our_own_is_read_under_any_name_the_server_has(house: House) -> None:
+    url = house.paint(body=SMALL).json()["image"]
+    same = painted(house, url)
+    other = url.replace("127.0.0.1", "localhost")
+    assert other != url
+    for name in (other, f"{url}?x=1", f"{url}#x"):
+        again = painted(house, name)
+        assert (again["width"], again["seed"]) == (same["width"], same["seed"])

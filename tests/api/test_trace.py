@@ -63,3 +63,10 @@ def test_the_log_gives_away_neither_prompts_nor_images_nor_keys_nor_addresses(
     assert log.count("path=/v1/") >= 3
     for secret in ("secret prompt", image[:60], house.key, reply.json()["image"].rpartition("/")[2]):
         assert secret not in log
+
+
+def test_the_log_has_nothing_that_a_terminal_would_obey(house: House, capfd: pytest.CaptureFixture[str]) -> None:
+    reply = house.client.get("/%1b%5B31mred%07")
+    log = logged(capfd, reply.headers["x-request-id"])
+    assert "\x1b" not in log
+    assert "\x07" not in log

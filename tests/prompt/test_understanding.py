@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gesso.errors import BadRequest
-from gesso.prompt.understanding import Prompt, describe, understand
+from gesso.prompt.understanding import describe, understand
 
 MANY = 10**5
 ANYTHING = st.text(st.characters(exclude_categories=())) | st.text("ab ()[]:|\\.13\nBREAK", max_size=80)
@@ -109,8 +109,8 @@ def test_a_hundred_thousand_brackets_are_read_in_a_tenth_of_a_second(text: str) 
 )
 def test_time_grows_with_the_length_and_not_with_its_square(unit: str) -> None:
     short, long = (unit * (length // len(unit)) for length in (5_000, 20_000))
-    allowed = 10 * max(seconds(lambda: understand(short, 20)), 1e-3)
-    assert seconds(lambda: understand(long, 20)) < allowed
+    allowed = 10 * max(seconds(lambda: read(short)), 1e-3)
+    assert seconds(lambda: read(long)) < allowed
 
 
 def test_a_choice_in_a_choice_in_a_choice_may_go_on_without_end() -> None:
@@ -119,7 +119,13 @@ def test_a_choice_in_a_choice_in_a_choice_may_go_on_without_end() -> None:
     assert (first.parts, second.parts) == ((("a", 1.0),), (("b", 1.0),))
 
 
-def seconds(work: Callable[[], Prompt]) -> float:
+def read(text: str) -> None:
+    """Understood, or refused for a weight or a length beyond bounds."""
+    with suppress(BadRequest):
+        understand(text, 20)
+
+
+def seconds(work: Callable[[], object]) -> float:
     """Processor time of the best of three, for others work on this machine too."""
     best = float("inf")
     for _ in range(3):
@@ -127,3 +133,18 @@ def seconds(work: Callable[[], Prompt]) -> float:
         work()
         best = min(best, time.process_time() - start)
     return best
+
+
+def test_a_weight_that_no_float32_could_carry_is_refused() -> None:
+    assert understand(f"(a:1{'0' * 29})", 20)
+    with pytest.raises(BadRequest, match="weight"):
+        understand(f"(a:1{'0' * 40})", 20)
+
+
+def test_a_schedule_of_more_chunks_than_can_be_kept_is_refused_before_they_are_made() -> None:
+    changing = "[" + "|".join(map(str, range(100))) + "]"
+    assert len(understand(changing, 100).schedule) == 100
+    begun = time.process_time()
+    with pytest.raises(BadRequest, match="512 chunks"):
+        understand(changing + "(a)b" * 4_900, 100)
+    assert time.process_time() - begun < 3

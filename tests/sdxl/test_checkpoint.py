@@ -9,7 +9,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gesso.errors import ServiceUnavailable
-from gesso.sdxl.architecture import Architecture, PredictionType
+from gesso.prompt.chunks import Chunk
+from gesso.sdxl.architecture import Architecture, PredictionType, read_architecture
 from gesso.sdxl.checkpoint import load_text_encoders, load_unet, load_vae
 from gesso.sdxl.weights import write_weights
 from tests.tiny import architecture, build_parts, write_tiny
@@ -110,3 +111,31 @@ def test_a_part_that_is_in_no_file_is_named(tmp_path: Path) -> None:
         load_vae(path, CPU, torch.float32)
     with pytest.raises(ServiceUnavailable, match="text encoders"):
         load_text_encoders(path, CPU, torch.float32)
+
+
+def test_the_communitys_markers_are_heeded() -> None:
+    """Weights of no network by which files without a shape of their own say how they were trained."""
+    keys = {"model.diffusion_model.out.2.weight", "conditioner.embedders.1.model.text_projection"}
+    assert read_architecture("f", {}, keys).prediction_type == "epsilon"
+    assert read_architecture("f", {}, keys | {"v_pred"}).prediction_type == "v_prediction"
+    with pytest.raises(ServiceUnavailable, match="ztsnr"):
+        read_architecture("f", {}, keys | {"v_pred", "ztsnr"})
+
+
+def test_a_shape_that_cannot_be_read_is_told_with_its_file(tmp_path: Path) -> None:
+    for statement in ("nonsense", "{}"):
+        save_file({"weight": torch.zeros(1)}, tmp_path / "x.safetensors", metadata={"gesso.config": statement})
+        with pytest.raises(ServiceUnavailable, match=r"x\.safetensors says of its shape"):
+            load_unet(str(tmp_path / "x.safetensors"), CPU, torch.float32)
+
+
+def test_a_folder_is_told_to_be_one(tmp_path: Path) -> None:
+    with pytest.raises(ServiceUnavailable, match="is a folder"):
+        load_unet(str(tmp_path), CPU, torch.float32)
+
+
+def test_a_refiners_encoders_are_too_few_for_a_base(tmp_path: Path) -> None:
+    path = write_tiny(tmp_path / "refiner.safetensors", "refiner")
+    encoders = load_text_encoders(str(path), CPU, torch.float32)
+    with pytest.raises(ServiceUnavailable, match="lack the first one"):
+        encoders.encode((Chunk((), ()),), "base")

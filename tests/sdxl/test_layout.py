@@ -69,5 +69,5 @@ def test_the_shapes_are_sdxls() -> None:
 
 def test_a_file_without_a_shape_of_its_own_is_told_apart_by_its_keys() -> None:
     unet = "model.diffusion_model.out.2.weight"
-    assert read_architecture("f", {}, {unet, "conditioner.embedders.1.model.text_projection"}) is SDXL_BASE
-    assert read_architecture("f", {}, {unet, "conditioner.embedders.0.model.text_projection"}) is SDXL_REFINER
+    assert read_architecture("f", {}, {unet, "conditioner.embedders.1.model.text_projection"}) == SDXL_BASE
+    assert read_architecture("f", {}, {unet, "conditioner.embedders.0.model.text_projection"}) == SDXL_REFINER

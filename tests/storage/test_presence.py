@@ -3,6 +3,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from gesso.errors import SettingsError
 from gesso.storage.presence import Presence
 
 SERVER = """
@@ -47,3 +50,9 @@ def test_a_killed_server_is_gone_until_it_is_forgotten(tmp_path: Path) -> None:
     here.forget(name)
     assert here.gone() == []
     here.leave()
+
+
+def test_a_folder_that_cannot_be_written_to_is_a_wrong_setting(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingsError, match="data_dir"):
+        Presence(tmp_path / "file" / "servers").enter()
