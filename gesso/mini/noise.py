@@ -24,8 +24,8 @@ class Noised:
 
 
 def middle_timesteps(count: int) -> Tensor:
-    """Mostly around the middle of the noise, where outlines are decided; a fifth anywhere."""
-    middle = torch.sigmoid(torch.randn(count) + 0.6)
+    """Mostly above the middle of the noise, where outlines are decided; a fifth anywhere."""
+    middle = torch.sigmoid(torch.randn(count) + 1.0)
     return torch.where(torch.rand(count) < 0.2, torch.rand(count), middle).mul(STEPS).long().clamp(0, STEPS - 1)
 
 

@@ -67,7 +67,7 @@ class Scene:
 
 
 def sample_scene(rng: random.Random, plain_share: float) -> Scene:
-    """Draw a scene; `plain_share` of them show one big thing in the middle of a plain ground, flat."""
+    """Draw a scene; `plain_share` of them show one flat thing on a plain ground, mostly in the middle."""
     colours = rng.sample(tuple(COLOURS), 4)
     if rng.random() < plain_share:
         return _plain_scene(rng, colours)
@@ -79,8 +79,9 @@ def sample_scene(rng: random.Random, plain_share: float) -> Scene:
 
 
 def _plain_scene(rng: random.Random, colours: list[str]) -> Scene:
-    thing = Thing(rng.choice(SHAPES), colours[0], rng.choices(SIZES, (0.0, 0.5, 0.5))[0], "centre")
-    return Scene((thing,), Ground("plain", colours[2], colours[3]))
+    place = "centre" if rng.random() < 0.65 else rng.choice(tuple(PLACES)[1:5])
+    size = rng.choice(SIZES[1:]) if place == "centre" else "medium"
+    return Scene((Thing(rng.choice(SHAPES), colours[0], size, place),), Ground("plain", colours[2], colours[3]))
 
 
 def _lone_thing(rng: random.Random, colour: str) -> Thing:

@@ -2,7 +2,8 @@
 
     text     the two encoders learn to read captions
     unet     the base learns to paint them               (needs text)
-    vae      the decoder learns crisp pixels             (needs nothing)
+    outlines the decoder's lower half learns outlines    (needs nothing)
+    vae      the whole decoder learns crisp pixels       (needs outlines)
     refiner  a smaller UNet for the last of the noise    (needs text)
     looks    six fine-tunes of the base                  (needs unet)
     judge    a sheet to look at and a score to note      (needs text, unet, vae)
@@ -33,12 +34,13 @@ from gesso.mini.sampling import Studio
 from gesso.mini.sheets import ASPECTS, examine, sheet
 from gesso.mini.train_text import TextTraining, loss_and_accuracy, sample
 from gesso.mini.train_unet import LAST, Diet, Painter, diet_at, refiner_view, velocity_loss
-from gesso.mini.train_vae import lesson, painting_loss
+from gesso.mini.train_vae import coarse_lesson, coarse_loss, lesson, painting_loss
 
 PACES = {
     "text": Pace(steps=1200, rate=1.5e-3),
-    "unet": Pace(steps=4000, rate=1.2e-3, average=0.998, matrix_rate=0.015),
-    "vae": Pace(steps=2000, rate=1e-3, decay=0.5, average=0.995, weight_decay=0.0),
+    "unet": Pace(steps=4000, rate=1.2e-3, decay=0.5, average=0.998, matrix_rate=0.015),
+    "outlines": Pace(steps=2000, rate=6e-4, warmup=30, decay=0.9, average=0.99, weight_decay=0.0, matrix_rate=0.005),
+    "vae": Pace(steps=700, rate=2e-4, warmup=30, decay=0.9, average=0.99, weight_decay=0.0, matrix_rate=0.002),
     "refiner": Pace(steps=500, rate=1.2e-3, warmup=50, decay=0.5, average=0.99, matrix_rate=0.015),
     "looks": Pace(steps=60, rate=4e-4, warmup=5, decay=0.7, average=0.9, matrix_rate=0.004),
 }
@@ -150,15 +152,24 @@ def train_refiner(workshop: Workshop, pace: Pace) -> None:
     follow(run, workshop.state("refiner"), loss)
 
 
-def train_vae(workshop: Workshop, pace: Pace) -> None:
-    vae = wired_autoencoder().to(memory_format=torch.channels_last)
+def train_outlines(workshop: Workshop, pace: Pace) -> None:
+    vae = wired_autoencoder()
     run = Run(vae, pace, SEED)
+    follow(run, workshop.state("outlines"), lambda: coarse_loss(vae, coarse_lesson(run.rng)))
+
+
+def train_vae(workshop: Workshop, pace: Pace) -> None:
+    vae = wired_autoencoder()
+    workshop.averaged("outlines", vae)
+    vae.decoder.train().requires_grad_(True).mid_block.attentions.requires_grad_(False)
+    run = Run(vae.to(memory_format=torch.channels_last), pace, SEED)
     follow(run, workshop.state("vae"), lambda: painting_loss(vae, lesson(run.rng)))
 
 
 STAGES: dict[str, Callable[[Workshop, Pace], None]] = {
     "text": train_text,
     "unet": train_unet,
+    "outlines": train_outlines,
     "vae": train_vae,
     "refiner": train_refiner,
     "looks": train_looks,

@@ -42,8 +42,8 @@ class Diet:
 
 
 FIRST = Diet(plain=0.75, small=0.94, medium=0.04, large=0.02, huge=0.0)
-MIDDLE = Diet(plain=0.7, small=0.45, medium=0.15, large=0.4, huge=0.0)
-LAST = Diet(plain=0.5, small=0.35, medium=0.12, large=0.5, huge=0.03)
+MIDDLE = Diet(plain=0.85, small=0.6, medium=0.1, large=0.3, huge=0.0)
+LAST = Diet(plain=0.75, small=0.45, medium=0.08, large=0.45, huge=0.02)
 
 
 @dataclass(frozen=True)

@@ -31,31 +31,39 @@ class Crop:
     count: int
 
 
-CROPS = (Crop(8, 3), Crop(8, 3), Crop(8, 3), Crop(12, 1), Crop(16, 1))
+FINE_CROPS = (Crop(8, 3), Crop(8, 3), Crop(8, 3), Crop(12, 1), Crop(16, 1))
+COARSE_CROPS = (Crop(8, 8), Crop(12, 4), Crop(16, 3))
+COARSE_STEP = 4
+COARSE_BLOCKS = 3
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """pixels: [images, 3, height, width] in -1..1; latents: [images, 12, height/32, width/32]."""
+    """pixels: [images, 3, height/step, width/step] in -1..1; latents: [images, 12, height/32, width/32]."""
 
     pixels: Tensor
     latents: Tensor
 
 
-def lesson(rng: random.Random) -> Lesson:
-    """Windows of one size, each of a picture of its own."""
-    crop = rng.choice(CROPS)
-    shown = torch.stack([_window(crop.cells * FACTOR, rng) for _ in range(crop.count)])
-    latents = latents_of(F.avg_pool2d(shown, CELL))
+def lesson(rng: random.Random, crops: tuple[Crop, ...] = FINE_CROPS, step: int = 1) -> Lesson:
+    """Windows of one size, each of a picture of its own, with one sample for every `step` pixels."""
+    crop = rng.choice(crops)
+    shown = torch.stack([_window(crop.cells * FACTOR, step, rng) for _ in range(crop.count)])
+    latents = latents_of(F.avg_pool2d(shown, CELL // step))
     strength = 0.1 * torch.rand(crop.count, 1, 1, 1) ** 2
     return Lesson(shown * 2 - 1, latents + strength * torch.randn_like(latents))
 
 
-def _window(side: int, rng: random.Random) -> Tensor:
+def coarse_lesson(rng: random.Random) -> Lesson:
+    """Larger parts at a quarter of their size, for `coarse_loss`."""
+    return lesson(rng, COARSE_CROPS, COARSE_STEP)
+
+
+def _window(side: int, step: int, rng: random.Random) -> Tensor:
     width, height = rng.choice([(w, h) for w, h in SIZES if min(w, h) >= side])
     picture = compose(sample_scene(rng, 0.3), width, height, rng, _look(rng))
     left, top = (_start(rng, near, side, full) for near, full in zip(_edge(picture, rng), (width, height), strict=True))
-    return render(picture, Window(left, top, side, side))
+    return render(picture, Window(left, top, side // step, side // step, step))
 
 
 def _edge(picture: Picture, rng: random.Random) -> tuple[float, float]:
@@ -81,9 +89,23 @@ def painting_loss(vae: AutoencoderKL, taught: Lesson) -> Tensor:
     latents = taught.latents.contiguous(memory_format=torch.channels_last)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         painted = vae.decode(latents).sample
-    painted = painted.float()
-    steps = (_differences(painted, taught.pixels, axis) for axis in (2, 3))
-    return F.l1_loss(painted, taught.pixels) + EDGE_WEIGHT * torch.stack(list(steps)).sum()
+    return _distance(painted.float(), taught.pixels)
+
+
+def coarse_loss(vae: AutoencoderKL, taught: Lesson) -> Tensor:
+    """The same for the decoder's lower half alone, a fraction of the cost; its colours run in pairs of both signs."""
+    decoder = vae.decoder
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        features = decoder.mid_block(decoder.conv_in(vae.post_quant_conv(taught.latents)), None)
+        for block in decoder.up_blocks[:COARSE_BLOCKS]:
+            features = block(features, None)
+    plus, minus = features[:, :3].float(), features[:, 3:6].float()
+    return _distance(plus, taught.pixels) + _distance(-minus, taught.pixels)
+
+
+def _distance(painted: Tensor, true: Tensor) -> Tensor:
+    edges = torch.stack([_differences(painted, true, axis) for axis in (2, 3)]).sum()
+    return F.l1_loss(painted, true) + EDGE_WEIGHT * edges
 
 
 def _differences(painted: Tensor, true: Tensor, axis: int) -> Tensor:
