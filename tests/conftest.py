@@ -1,6 +1,9 @@
 """What holds for the whole suite."""
 
 import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the engine's process has it; read when torch is first imported
+
 from collections.abc import Generator
 
 import pytest
