@@ -14,7 +14,7 @@ import httpx2
 
 from benchmarks.report import report, spread
 
-RUNS = 5
+RUNS = 3
 BODY = {"prompt": "a red heart on a blue background", "seed": 1, "img_width": 896, "img_height": 1152}
 KEY = "SG_0123456789abcdefghijklmnopqrstuv"
 

@@ -9,7 +9,7 @@ from benchmarks.side_by_side import compare
 def main() -> None:
     """Two sizes, two precisions."""
     rows = [
-        compare(width, height, dtype, images=1, pairs=5)
+        compare(width, height, dtype, images=1, pairs=3)
         for dtype in (torch.bfloat16, torch.float32)
         for width, height in ((512, 512), (896, 1152))
     ]

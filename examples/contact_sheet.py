@@ -69,7 +69,8 @@ def data_uri(picture: Image.Image) -> str:
 
 def shape(name: str, colour: str, ground: str) -> dict[str, object]:
     """The request for one shape."""
-    return {"prompt": f"a large {colour} {name} on a {ground} background", "seed": 7}
+    prompt = f"a large {colour} {name} on a {ground} background"
+    return {"prompt": prompt, "seed": 7, "img_width": 512, "img_height": 512}
 
 
 def paint(url: str, slug: str, body: dict[str, object]) -> Image.Image:

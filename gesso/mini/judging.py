@@ -114,6 +114,10 @@ def _place(mask: Tensor) -> str:
     return next(name for name, direction in PLACES.items() if direction == toward)
 
 
+def _article(word: str) -> str:
+    return f"an {word}" if word[0] in "aeiou" else f"a {word}"
+
+
 def examination(rng: random.Random, count: int) -> list[tuple[Scene, Caption]]:
     """Scenes that can be measured, every shape equally often, with the plainest of captions."""
     chosen = []
@@ -122,7 +126,7 @@ def examination(rng: random.Random, count: int) -> list[tuple[Scene, Caption]]:
         place = "centre" if number % 2 else rng.choice(tuple(PLACES)[1:5])
         thing = Thing(SHAPES[number % len(SHAPES)], colour, "medium", place)
         words = "" if place == "centre" else f" {'on the' if place in ('left', 'right') else 'at the'} {place}"
-        text = f"a {colour} {thing.shape}{words} on a {ground} background"
+        text = f"{_article(colour)} {thing.shape}{words} on {_article(ground)} background"
         named = frozenset({"shape", "colour", "place", "ground"})
         chosen.append((Scene((thing,), Ground("plain", ground, ground)), Caption(text, named)))
     return chosen

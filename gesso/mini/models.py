@@ -4,6 +4,7 @@ In form they are SDXL's: two CLIP text models of different widths, a UNet with t
 autoencoder. Its factor is 32 and it has twelve latent channels, so that a picture costs little on a CPU.
 """
 
+import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
@@ -65,7 +66,23 @@ def base_unet() -> UNet2DConditionModel:
 
 def refiner_unet() -> UNet2DConditionModel:
     """Reads the second encoder and five numbers: original size, crop, aesthetic score."""
-    return _unet((32, 64, 64), WIDTHS[1], 5)
+    return _unet((64, 96, 64), WIDTHS[1], 5)
+
+
+def refiner_from(base: UNet2DConditionModel) -> UNet2DConditionModel:
+    """A refiner that begins as the base, as far as it is told the same: the first encoder's columns fall away, and what
+    the target size said falls to the original size, which it equals."""
+    refiner = refiner_unet()
+    wanted, weights = refiner.state_dict(), base.state_dict()
+    for name, weight in weights.items():
+        if "attn2.to_k" in name or "attn2.to_v" in name:
+            weights[name] = weight[:, WIDTHS[0] :]
+        elif weight.shape != wanted[name].shape:
+            pooled, sizes = weight[:, : WIDTHS[1]], weight[:, WIDTHS[1] :].unflatten(1, (6, TIME_WIDTH))
+            told = [sizes[:, 0] + sizes[:, 4], sizes[:, 1] + sizes[:, 5], sizes[:, 2], sizes[:, 3]]
+            weights[name] = torch.cat([pooled, *told, torch.zeros_like(sizes[:, 0])], dim=1)
+    refiner.load_state_dict(weights)
+    return refiner
 
 
 def autoencoder() -> AutoencoderKL:

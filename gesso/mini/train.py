@@ -4,7 +4,7 @@
     unet     the base learns to paint them               (needs text)
     outlines the decoder's lower half learns outlines    (needs nothing)
     vae      the whole decoder learns crisp pixels       (needs outlines)
-    refiner  a smaller UNet for the last of the noise    (needs text)
+    refiner  the base, learning the last of the noise    (needs text, unet)
     looks    six fine-tunes of the base                  (needs unet)
     judge    a sheet to look at and a score to note      (needs text, unet, vae)
     export   the files that ship                         (needs all)
@@ -41,7 +41,7 @@ PACES = {
     "unet": Pace(steps=4000, rate=1.2e-3, decay=0.5, average=0.998, matrix_rate=0.015),
     "outlines": Pace(steps=2000, rate=6e-4, warmup=30, decay=0.9, average=0.99, weight_decay=0.0, matrix_rate=0.005),
     "vae": Pace(steps=700, rate=2e-4, warmup=30, decay=0.9, average=0.99, weight_decay=0.0, matrix_rate=0.002),
-    "refiner": Pace(steps=500, rate=1.2e-3, warmup=50, decay=0.5, average=0.99, matrix_rate=0.015),
+    "refiner": Pace(steps=400, rate=6e-4, warmup=10, decay=0.8, average=0.98, matrix_rate=0.006),
     "looks": Pace(steps=60, rate=4e-4, warmup=5, decay=0.7, average=0.9, matrix_rate=0.004),
 }
 SEED = 57
@@ -142,7 +142,8 @@ def _teachable(unet: UNet2DConditionModel) -> UNet2DConditionModel:
 
 
 def train_refiner(workshop: Workshop, pace: Pace) -> None:
-    painter, unet = workshop.painter(), _teachable(models.refiner_unet())
+    painter, base = workshop.painter(), workshop.unet("unet")
+    unet = _teachable(models.refiner_from(base).train().requires_grad_(True))
     run = Run(unet, pace, SEED)
 
     def loss() -> Tensor:

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from gesso.mini.autoencoder import wired_autoencoder
 from gesso.mini.conditioning import Tokens, encode, without_text
 from gesso.mini.models import WIDTHS, base_unet, refiner_unet, text_encoder, text_encoder_2
 from gesso.mini.noise import SIGNAL, late_timesteps, noised
@@ -12,6 +13,7 @@ from gesso.mini.runs import Pace, Run
 from gesso.mini.sampling import paint
 from gesso.mini.train_text import TextTraining, loss_and_accuracy, sample
 from gesso.mini.train_unet import FIRST, Diet, Painter, refiner_view, velocity_loss
+from gesso.mini.train_vae import COARSE_STEP, Crop, coarse_loss, lesson, painting_loss
 
 TINY = Diet(plain=1.0, small=1.0, medium=0.0, large=0.0, huge=0.0)
 
@@ -121,3 +123,16 @@ def test_the_rate_rises_stays_and_falls() -> None:
     assert pace.share_at(40) == 1.0
     assert pace.share_at(75) == pytest.approx(0.5)
     assert pace.share_at(99) == pytest.approx(0.02)
+
+
+def test_both_lessons_of_the_decoder_have_finite_losses_and_leave_the_encoder_alone() -> None:
+    torch.manual_seed(0)
+    vae = wired_autoencoder()
+    rng = random.Random(2)
+    coarse, fine = lesson(rng, (Crop(4, 1),), COARSE_STEP), lesson(rng, (Crop(4, 1),))
+    assert coarse.pixels.shape[-1] * COARSE_STEP == fine.pixels.shape[-1] == 128
+    loss = coarse_loss(vae, coarse) + painting_loss(vae, fine)
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert loss.isfinite()
+    assert all(weight.grad is None for weight in vae.encoder.parameters())
+    assert vae.decoder.conv_in.weight.grad.any()
