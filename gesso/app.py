@@ -19,9 +19,8 @@ from gesso.api.application import create_api
 from gesso.api.parts import Parts
 from gesso.catalogue.catalogue import Catalogue, load_catalogue
 from gesso.catalogue.validation import read_request
-from gesso.engine.fake import FakeEngine
-from gesso.engine.local import LocalEngine
 from gesso.engine.messages import Admitted, Painted, Pixels, Progress
+from gesso.engine.running import running_engine
 from gesso.errors import BadRequest, Problem, SettingsError
 from gesso.imaging.address import Guard
 from gesso.imaging.decode import Decoder
@@ -46,13 +45,6 @@ def read_catalogue(settings: Settings) -> Catalogue:
     return load_catalogue(settings.catalogue_file, settings.styles_file, settings.prompt_limit)
 
 
-def build_engine(settings: Settings) -> Engine:
-    """The engine that the settings name."""
-    if settings.engine == "fake":
-        return FakeEngine()
-    return LocalEngine(settings.device, settings.precision)
-
-
 @asynccontextmanager
 async def open_keys(settings: Settings) -> AsyncIterator[tuple[Keys, Database]]:
     """Accounts and keys, for a command that needs nothing else."""
@@ -64,23 +56,10 @@ async def open_keys(settings: Settings) -> AsyncIterator[tuple[Keys, Database]]:
 
 
 @asynccontextmanager
-async def running_engine(settings: Settings) -> AsyncIterator[Engine]:
-    """The engine, started; stopped at the end of the block."""
-    engine = build_engine(settings)
-    await engine.start()
-    try:
-        yield engine
-    finally:
-        await engine.stop()
-
-
-@asynccontextmanager
-async def running_parts(settings: Settings) -> AsyncIterator[tuple[Parts, str | None]]:
-    """Everything a server is made of, and the owner's first key if this is the first start."""
+async def running_parts(settings: Settings, engine: Engine) -> AsyncIterator[tuple[Parts, str | None]]:
+    """Everything a server is made of around its engine, and the owner's first key if this is the first start."""
     catalogue = read_catalogue(settings)
     async with contextlib.AsyncExitStack() as stack:
-        # First, because its process takes longest to be ready.
-        engine = await stack.enter_async_context(running_engine(settings))
         keys, database = await stack.enter_async_context(open_keys(settings))
         first_key = await keys.bootstrap(settings.bootstrap_key)
         decoder = Decoder()
@@ -106,14 +85,14 @@ async def running_parts(settings: Settings) -> AsyncIterator[tuple[Parts, str | 
         )
 
 
-async def serve(settings: Settings) -> None:
-    """Serve until told to stop.
+async def serve(settings: Settings, engine: Engine) -> None:
+    """Serve with a running engine until told to stop.
 
     Raises:
         SettingsError: the address cannot be listened on.
     """
     with _listening(settings) as listener:
-        async with running_parts(settings) as (parts, first_key):
+        async with running_parts(settings, engine) as (parts, first_key):
             config = uvicorn.Config(
                 create_api(parts), log_config=None, access_log=False, timeout_graceful_shutdown=GRACE, lifespan="off"
             )

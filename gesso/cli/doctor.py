@@ -11,6 +11,7 @@ from importlib.metadata import version
 
 from gesso import app as house
 from gesso.cli.listing import show
+from gesso.engine.running import running_engine
 from gesso.errors import GessoError
 from gesso.settings import Settings, read_settings
 
@@ -87,7 +88,7 @@ def _checkpoints(settings: Settings) -> Finding:
 
 async def _engine(settings: Settings) -> Finding:
     began = time.monotonic()
-    async with house.running_engine(settings) as engine:
+    async with running_engine(settings) as engine:
         ready = await house.wait_until_ready(engine, PATIENCE)
         seconds = time.monotonic() - began
         if not ready:

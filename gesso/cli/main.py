@@ -7,20 +7,20 @@ from typing import Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 import gesso
-from gesso import app as house
-from gesso.cli import doctor, generate, ledger, models, prompt
+from gesso.engine.running import running_engine
 from gesso.errors import GessoError
 from gesso.logs import log_to_standard_error
-from gesso.settings import read_settings
+from gesso.settings import Settings, read_settings
 
 app = App(name="gesso", version=gesso.__version__, help="A self-hosted SDXL image API.")
-app.command(generate.generate)
-app.command(ledger.accounts)
-app.command(ledger.keys)
-app.command(ledger.credits)
-app.command(models.models)
-app.command(prompt.prompt)
-app.command(doctor.doctor)
+# By name, so that a command imports only what it needs.
+app.command("gesso.cli.generate:generate")
+app.command("gesso.cli.ledger:accounts")
+app.command("gesso.cli.ledger:keys")
+app.command("gesso.cli.ledger:credits")
+app.command("gesso.cli.models:models")
+app.command("gesso.cli.prompt:prompt")
+app.command("gesso.cli.doctor:doctor")
 
 
 @app.command
@@ -48,7 +48,15 @@ def serve(
     settings = read_settings(
         host=host, port=port, data_dir=data_dir, engine=engine, device=device, replies=replies, public_url=public_url
     )
-    asyncio.run(house.serve(settings))
+    asyncio.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> None:
+    """The engine's process takes longest to be ready, so it starts before the rest of the house is even imported."""
+    async with running_engine(settings) as engine:
+        from gesso import app as house
+
+        await house.serve(settings, engine)
 
 
 def main() -> None:

@@ -1,5 +1,7 @@
 """A checkpoint's networks, built and filled from its file; nothing is asked of the network or of a hub's cache."""
 
+from typing import Any
+
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -59,7 +61,10 @@ def load_text_encoders(path: str, device: torch.device, dtype: torch.dtype) -> T
 
 def _settled(network: nn.Module, device: torch.device) -> nn.Module:
     """`network`, its weights where they will be used, for inference only."""
-    return _with_positions(network.eval().requires_grad_(False)).to(device)
+    # Convolutions read their channels together: a quarter faster on CPUs, and what tensor cores want.
+    settled: Any = _with_positions(network.eval().requires_grad_(False)).to(device)
+    in_order: nn.Module = settled.to(memory_format=torch.channels_last)
+    return in_order
 
 
 def _with_positions(network: nn.Module) -> nn.Module:
