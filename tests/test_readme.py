@@ -52,9 +52,9 @@ def run(code: str, command: list[str], installation: Installation, server: Serve
 def test_the_shells_blocks_run(installation: Installation, server: Server) -> None:
     said = [run(block, ["bash", "-euo", "pipefail", "-c"], installation, server) for block in blocks("sh")]
     assert len(said) >= 5
-    for name in ("heart.png", "ring.png"):
+    for name in ("heart.png", "triangle.png"):
         with Image.open(installation.folder / name) as picture:
-            assert picture.size == (1024, 1024)
+            assert picture.size == (512, 512)
     assert any("20 steps" in one or "steps 11 to 20" in one for one in said)
     assert any(re.search(r"studio\s+15\.0", one) for one in said)
 
