@@ -182,12 +182,3 @@ async def _decode(data: bytes) -> Pixels:
         return await decoder.decode(data)
     finally:
         await decoder.stop()
-
-
-async def wait_until_ready(engine: Engine, seconds: float) -> bool:
-    """Whether the engine is ready within so many seconds."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            while engine.state.status != "ready":
-                await asyncio.sleep(0.05)
-    return engine.state.status == "ready"

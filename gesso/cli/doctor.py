@@ -11,7 +11,7 @@ from importlib.metadata import version
 
 from gesso import app as house
 from gesso.cli.listing import show
-from gesso.engine.running import running_engine
+from gesso.engine.running import running_engine, wait_until_ready
 from gesso.errors import GessoError
 from gesso.settings import Settings, read_settings
 
@@ -89,7 +89,7 @@ def _checkpoints(settings: Settings) -> Finding:
 async def _engine(settings: Settings) -> Finding:
     began = time.monotonic()
     async with running_engine(settings) as engine:
-        ready = await house.wait_until_ready(engine, PATIENCE)
+        ready = await wait_until_ready(engine, PATIENCE)
         seconds = time.monotonic() - began
         if not ready:
             return Finding("engine", False, f"not ready after {seconds:.0f} s")

@@ -1,7 +1,8 @@
-"""The engine that the settings name, from start to stop."""
+"""The engine that the settings name: from start to stop, and when it is ready."""
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from gesso.engine.fake import FakeEngine
 from gesso.engine.local import LocalEngine
@@ -17,3 +18,12 @@ async def running_engine(settings: Settings) -> AsyncIterator[FakeEngine | Local
         yield engine
     finally:
         await engine.stop()
+
+
+async def wait_until_ready(engine: FakeEngine | LocalEngine, seconds: float) -> bool:
+    """Whether the engine is ready within so many seconds."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while engine.state.status != "ready":
+                await asyncio.sleep(0.05)
+    return engine.state.status == "ready"
