@@ -8,7 +8,7 @@ from transformers import CLIPTokenizer
 
 import gesso.prompt
 from gesso.catalogue.catalogue import load_catalogue
-from gesso.diffusion.schedulers import build_scheduler
+from gesso.diffusion.schedulers import Diffusion, build_scheduler
 from gesso.engine.messages import CheckpointFiles, Paint
 from gesso.prompt.understanding import understand
 from gesso.sdxl.checkpoint import load_text_encoders, load_unet, load_vae
@@ -30,7 +30,7 @@ def build_pipeline(scheduler: str, dtype: torch.dtype) -> StableDiffusionXLPipel
         tokenizer=_tokenizer("<|endoftext|>"),
         tokenizer_2=_tokenizer("!"),
         unet=unet.network,
-        scheduler=build_scheduler(scheduler, unet.prediction_type),
+        scheduler=build_scheduler(scheduler, Diffusion(unet.prediction_type, unet.zero_terminal_snr)),
         add_watermarker=False,
     )
     pipeline.set_progress_bar_config(disable=True)

@@ -16,6 +16,23 @@ from gesso.diffusion.names import require_served
 
 PredictionType = Literal["epsilon", "v_prediction"]
 
+
+@dataclass(frozen=True, slots=True)
+class Diffusion:
+    """What a checkpoint learnt to undo, and how it says so.
+
+    zero_terminal_snr: the last train timestep was pure noise (Lin et al. 2023, https://arxiv.org/abs/2305.08891).
+    Raises ValueError for that with epsilon: of pure noise, the noise says nothing about the picture.
+    """
+
+    prediction_type: PredictionType
+    zero_terminal_snr: bool = False
+
+    def __post_init__(self) -> None:
+        if self.zero_terminal_snr and self.prediction_type == "epsilon":
+            raise ValueError("a zero terminal SNR needs v_prediction: at pure noise epsilon says nothing")
+
+
 NOISE_SCHEDULE: dict[str, Any] = {
     "beta_start": 0.00085,
     "beta_end": 0.012,
@@ -88,17 +105,17 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
-def build_scheduler(name: str, prediction_type: PredictionType) -> Any:
+def build_scheduler(name: str, diffusion: Diffusion) -> Any:
     """A fresh diffusers scheduler for a served name. Raises BadRequest for any other name."""
     require_served(name)
-    return copy.deepcopy(_built_once(name, prediction_type))
+    return copy.deepcopy(_built_once(name, diffusion))
 
 
 @cache
-def _built_once(name: str, prediction_type: PredictionType) -> Any:
+def _built_once(name: str, diffusion: Diffusion) -> Any:
     """Some constructors lay out a run of 1000 steps first, which takes longer than everything else together."""
     recipe = RECIPES[name]
-    return configure(recipe.scheduler, prediction_type=prediction_type, **recipe.options)
+    return configure(recipe.scheduler, prediction_type=diffusion.prediction_type, **recipe.options)
 
 
 def configure(scheduler: str, **options: Any) -> Any:

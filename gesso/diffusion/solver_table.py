@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gesso.diffusion.schedulers import PredictionType, build_scheduler
+from gesso.diffusion.schedulers import Diffusion, build_scheduler
 from gesso.diffusion.span import DenoisingStart, Schedule, Span, Strength
 from gesso.diffusion.trajectory import Recording, begin_at, record
 from gesso.diffusion.weights import require_faithful, solve
@@ -77,9 +77,9 @@ class SolverTable:
 
 
 @lru_cache(maxsize=512)
-def compile_table(scheduler_name: str, steps: int, span: Span, prediction_type: PredictionType) -> SolverTable:
+def compile_table(scheduler_name: str, steps: int, span: Span, diffusion: Diffusion) -> SolverTable:
     """The table of a served scheduler's run. Raises BadRequest for another name, or a strength that leaves no step."""
-    return compile_scheduler(build_scheduler(scheduler_name, prediction_type), steps, span)
+    return compile_scheduler(build_scheduler(scheduler_name, diffusion), steps, span)
 
 
 def compile_scheduler(scheduler: Any, steps: int, span: Span) -> SolverTable:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from gesso.diffusion.guidance import is_guided
+from gesso.diffusion.schedulers import Diffusion
 from gesso.diffusion.solver_table import SolverTable, compile_table
 from gesso.diffusion.span import DenoisingEnd, DenoisingStart, Span, Strength, WholeRun
 from gesso.engine.messages import CheckpointFiles, Paint
@@ -95,7 +96,8 @@ def _runs(request: Paint) -> Iterator[tuple[CheckpointFiles, Kind, Span, int]]:
 def _leg(request: Paint, models: Models, files: CheckpointFiles, kind: Kind, span: Span, steps_before: int) -> Leg:
     unet = models.take_unet(files, kind)
     try:
-        table = compile_table(request.scheduler, request.steps, span, unet.prediction_type)
+        diffusion = Diffusion(unet.prediction_type, unet.zero_terminal_snr)
+        table = compile_table(request.scheduler, request.steps, span, diffusion)
         steps = _prompt_steps(table, span, steps_before)
         words = [Words(_holding(request.prompt, step), _holding(request.negative_prompt, step)) for step in steps]
         told = {one: _told(request, models, files, unet, one) for one in dict.fromkeys(words)}

@@ -33,6 +33,7 @@ class Architecture:
     vae: Mapping[str, Any] | None
     text_encoder: Mapping[str, Any] | None
     text_encoder_2: Mapping[str, Any] | None
+    zero_terminal_snr: bool = False
 
     def to_metadata(self) -> dict[str, str]:
         """What a file of this shape carries in its header."""

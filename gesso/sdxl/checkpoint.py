@@ -27,7 +27,13 @@ def load_unet(path: str, device: torch.device, dtype: torch.dtype) -> Unet:
         network = UNet2DConditionModel.from_config(dict(file.architecture.unet))
     file.fill_unet(network, dtype)
     known = file.architecture
-    return Unet(_settled(network, device), known.kind, known.prediction_type, known.force_zeros_for_empty_prompt)
+    return Unet(
+        _settled(network, device),
+        kind=known.kind,
+        prediction_type=known.prediction_type,
+        zero_terminal_snr=known.zero_terminal_snr,
+        zeros_for_empty=known.force_zeros_for_empty_prompt,
+    )
 
 
 def load_vae(path: str, device: torch.device, dtype: torch.dtype) -> Vae:

@@ -14,11 +14,16 @@ AESTHETIC_SCORE, NEGATIVE_AESTHETIC_SCORE = 6.0, 2.5
 
 @dataclass(frozen=True, slots=True)
 class Unet:
-    """A base or refiner UNet. `zeros_for_empty`: an empty negative prompt is embeddings of zeros, not of ""."""
+    """A base or refiner UNet, and how it was trained.
+
+    `zero_terminal_snr`: its last train timestep was pure noise. `zeros_for_empty`: an empty negative prompt is
+    embeddings of zeros, not of "".
+    """
 
     network: nn.Module
     kind: Kind
     prediction_type: PredictionType
+    zero_terminal_snr: bool
     zeros_for_empty: bool
 
     @property

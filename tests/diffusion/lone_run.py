@@ -16,6 +16,7 @@ import torch
 from diffusers import StableDiffusionXLImg2ImgPipeline
 
 from gesso.diffusion.noise import BrownianNoise, NoiseSource
+from gesso.diffusion.schedulers import Diffusion
 from gesso.diffusion.solver_table import SolverTable
 from gesso.diffusion.span import DenoisingEnd, DenoisingStart, Span, Strength, WholeRun
 from gesso.diffusion.update import advance
@@ -60,19 +61,19 @@ def toy_model(seen: torch.Tensor, timestep: float) -> torch.Tensor:
     return 0.9 * torch.tanh((1 + time) * seen + 0.3 * seen.roll(1, -1)) + 0.1 * torch.sin(3 * seen + 5 * time)
 
 
-def lone_scheduler(name: str, steps: int, prediction_type: str) -> Any:
-    scheduler = copy.deepcopy(_built_once(name, prediction_type))
+def lone_scheduler(name: str, steps: int, diffusion: Diffusion) -> Any:
+    scheduler = copy.deepcopy(_built_once(name, diffusion))
     scheduler.set_timesteps(steps)
     return scheduler
 
 
 @cache
-def _built_once(name: str, prediction_type: str) -> Any:
+def _built_once(name: str, diffusion: Diffusion) -> Any:
     method, spacing = name, {}
     for suffix, option in (("Karras", "use_karras_sigmas"), ("Exponential", "use_exponential_sigmas")):
         if name.endswith(suffix):
             method, spacing = name.removesuffix(suffix).strip(), {option: True}
-    options = SDXL | spacing | {"prediction_type": prediction_type}
+    options = SDXL | spacing | {"prediction_type": diffusion.prediction_type}
     if method == "DPM Single":
         options["lower_order_final"] = True
     if method.startswith(("DPM++ 2M SDE", "DPM++ 3M SDE")):

@@ -7,6 +7,7 @@ from diffusers.schedulers.scheduling_dpmsolver_sde import BrownianTreeNoiseSampl
 from diffusers.utils.torch_utils import randn_tensor
 
 from gesso.diffusion.noise import BrownianNoise, NoiseSource, seeded_generator
+from gesso.diffusion.schedulers import Diffusion
 from gesso.diffusion.solver_table import compile_table
 from gesso.diffusion.span import DenoisingStart, WholeRun
 
@@ -56,7 +57,7 @@ def test_draws_come_in_the_order_of_a_lone_run_given_the_same_generator(seed):
 @pytest.mark.parametrize("seed", [7, LONG])
 @pytest.mark.parametrize(("steps", "span"), [(3, WholeRun()), (20, WholeRun()), (20, DenoisingStart(0.8))])
 def test_brownian_noise_is_diffusers_own_bit_for_bit(seed, steps, span):
-    brownian = compile_table("DPM++ SDE", steps, span, "epsilon").brownian
+    brownian = compile_table("DPM++ SDE", steps, span, Diffusion("epsilon")).brownian
     assert brownian is not None
     ours = BrownianNoise(seed, SHAPE, brownian.sigma_min, brownian.sigma_max)
     theirs = BrownianTreeNoiseSampler(torch.zeros(1, *SHAPE), brownian.sigma_min, brownian.sigma_max, seed)

@@ -1,7 +1,7 @@
 import pytest
 
 from gesso.diffusion.names import SERVED
-from gesso.diffusion.schedulers import RECIPES, build_scheduler, configure
+from gesso.diffusion.schedulers import RECIPES, Diffusion, build_scheduler, configure
 from gesso.errors import BadRequest
 
 # Diffusers' schedulers hand numpy torch's tensors in ways that numpy 2 calls deprecated.
@@ -14,7 +14,7 @@ def test_every_served_name_has_a_recipe_and_no_other_does():
 
 @pytest.mark.parametrize("name", SERVED)
 def test_every_scheduler_is_on_the_noise_schedule_of_sdxl(name):
-    config = build_scheduler(name, "v_prediction").config
+    config = build_scheduler(name, Diffusion("v_prediction")).config
     assert (config.beta_start, config.beta_end, config.beta_schedule) == (0.00085, 0.012, "scaled_linear")
     assert (config.num_train_timesteps, config.prediction_type) == (1000, "v_prediction")
     assert config.get("timestep_spacing", "leading") == "leading"
@@ -24,7 +24,7 @@ def test_every_scheduler_is_on_the_noise_schedule_of_sdxl(name):
 
 
 def test_each_asking_gets_a_scheduler_of_its_own():
-    first, second = build_scheduler("UniPC", "epsilon"), build_scheduler("UniPC", "epsilon")
+    first, second = (build_scheduler("UniPC", Diffusion("epsilon")) for _ in range(2))
     first.set_timesteps(7)
     assert second.num_inference_steps is None
 
@@ -36,4 +36,4 @@ def test_an_option_that_a_class_does_not_know_is_an_error():
 
 def test_an_unknown_name_builds_nothing():
     with pytest.raises(BadRequest, match="there is no scheduler 'Euler b'"):
-        build_scheduler("Euler b", "epsilon")
+        build_scheduler("Euler b", Diffusion("epsilon"))

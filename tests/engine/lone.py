@@ -14,7 +14,7 @@ from transformers import CLIPTokenizer
 
 import gesso.prompt
 from gesso.diffusion.noise import NoiseSource
-from gesso.diffusion.schedulers import build_scheduler
+from gesso.diffusion.schedulers import Diffusion, build_scheduler
 from gesso.sdxl.architecture import Kind, PredictionType
 from gesso.sdxl.text import Conditioning
 from tests.tiny import architecture, build_parts
@@ -200,7 +200,7 @@ def _refiner(run: LoneRun) -> Any:
 
 
 def _scheduler(run: LoneRun) -> Any:
-    scheduler = build_scheduler(run.scheduler, run.prediction_type)
+    scheduler = build_scheduler(run.scheduler, Diffusion(run.prediction_type))
     if run.scheduler.startswith("DPM++ SDE"):
         scheduler.register_to_config(noise_sampler_seed=run.seed)
         scheduler.noise_sampler_seed = run.seed
