@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import torch
-from diffusers import StableDiffusionXLPipeline
+from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
 from transformers import CLIPTokenizer
 
 import gesso.prompt
@@ -11,7 +11,8 @@ from gesso.catalogue.catalogue import load_catalogue
 from gesso.diffusion.schedulers import Diffusion, build_scheduler
 from gesso.engine.messages import CheckpointFiles, Paint
 from gesso.prompt.understanding import understand
-from gesso.sdxl.checkpoint import load_text_encoders, load_unet, load_vae
+from gesso.sdxl.checkpoint import load_text_encoders, load_vae
+from gesso.sdxl.weights import WeightsFile
 
 VOCABULARY = Path(gesso.prompt.__file__).parent / "clip_vocabulary"
 PROMPT, NEGATIVE = "a red heart on a blue background", "outline"
@@ -22,15 +23,18 @@ CPU = torch.device("cpu")
 
 def build_pipeline(scheduler: str, dtype: torch.dtype) -> StableDiffusionXLPipeline:
     """The embedded base as a diffusers pipeline."""
-    encoders, unet = load_text_encoders(BASE, CPU, dtype), load_unet(BASE, CPU, dtype)
+    encoders, file = load_text_encoders(BASE, CPU, dtype), WeightsFile(BASE)
+    known = file.architecture
+    unet = UNet2DConditionModel.from_config(dict(known.unet))
+    file.fill_unet(unet, dtype)
     pipeline = StableDiffusionXLPipeline(
         vae=load_vae(BASE, CPU, dtype).network,
         text_encoder=encoders.first,
         text_encoder_2=encoders.second,
         tokenizer=_tokenizer("<|endoftext|>"),
         tokenizer_2=_tokenizer("!"),
-        unet=unet.network,
-        scheduler=build_scheduler(scheduler, Diffusion(unet.prediction_type, unet.zero_terminal_snr)),
+        unet=unet.eval().to(memory_format=torch.channels_last),
+        scheduler=build_scheduler(scheduler, Diffusion(known.prediction_type, known.zero_terminal_snr)),
         add_watermarker=False,
     )
     pipeline.set_progress_bar_config(disable=True)

@@ -46,7 +46,7 @@ class InFlight:
     def batch_key(self) -> Hashable:
         """Images of equal key can share a UNet call."""
         told = self.leg.conditional[self.evaluation]
-        return self.leg.files.unet, self.latent.shape, told.conditioning.context.shape
+        return self.leg.files.unet, self.latent.shape, told.context.shape
 
     @property
     def rows(self) -> int:

@@ -10,6 +10,7 @@ import torch
 
 from gesso.diffusion.noise import NoiseSource
 from gesso.diffusion.update import advance
+from gesso.engine.agreement import Agreement
 from gesso.engine.choose import Candidate, choose
 from gesso.engine.flight import InFlight
 from gesso.engine.messages import Admitted, Event, Failed, Finished, Paint, Painted, Pixels, Progress
@@ -46,6 +47,7 @@ class Loop:
         self._running: dict[str, _Running] = {}
         self._flight: list[InFlight] = []
         self._slabs: dict[tuple[int, int, int], Slab] = {}
+        self._agreement = Agreement()
         self.ticks = 0
         self.rows = 0
 
@@ -151,7 +153,7 @@ class Loop:
         """One UNet call and one update for the whole batch."""
         slab = batch[0].slab
         slots = torch.tensor([image.slot for image in batch], device=self._models.device)
-        slab.push_predictions(slots, predict(batch, slab.latents[slots, 0]))
+        slab.push_predictions(slots, predict(batch, slab.latents[slots, 0], self._agreement))
         noise = torch.stack([image.step_noise() for image in batch]).to(self._models.device)
         latents = advance(
             slab.latents[slots],

@@ -17,7 +17,7 @@ from gesso.prompt.chunks import Chunk
 from gesso.prompt.understanding import Stretch
 from gesso.sdxl.architecture import Kind
 from gesso.sdxl.text import Conditioning
-from gesso.sdxl.unet import Unet
+from gesso.sdxl.unet import Told, Unet
 
 EMPTY_CHUNK = Chunk((), ())
 
@@ -27,14 +27,6 @@ class Words(NamedTuple):
 
     positive: tuple[Chunk, ...]
     negative: tuple[Chunk, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What one row of a UNet call is told beside its latent; `size_ids` as `Unet.size_ids` says."""
-
-    conditioning: Conditioning
-    size_ids: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +92,8 @@ def _leg(request: Paint, models: Models, files: CheckpointFiles, kind: Kind, spa
         table = compile_table(request.scheduler, request.steps, span, diffusion)
         steps = _prompt_steps(table, span, steps_before)
         words = [Words(_holding(request.prompt, step), _holding(request.negative_prompt, step)) for step in steps]
-        told = {one: _told(request, models, files, unet, one) for one in dict.fromkeys(words)}
+        encoded = {one: _encoded(request, models, files, unet, one) for one in dict.fromkeys(words)}
+        conditional, unconditional = _told(request, models, unet, table, [encoded[one] for one in words])
         return Leg(
             files=files,
             unet=unet,
@@ -108,8 +101,8 @@ def _leg(request: Paint, models: Models, files: CheckpointFiles, kind: Kind, spa
             latents=torch.tensor(table.latents, dtype=torch.float32).to(models.device),
             predictions=torch.tensor(table.predictions, dtype=torch.float32).to(models.device),
             noise=torch.tensor(table.noise, dtype=torch.float32).to(models.device),
-            conditional=tuple(told[one][0] for one in words),
-            unconditional=tuple(told[one][1] for one in words) if is_guided(request.guidance_scale) else (),
+            conditional=conditional,
+            unconditional=unconditional,
         )
     except BaseException:
         models.give_unet_back(files)
@@ -127,17 +120,34 @@ def _holding(schedule: tuple[Stretch, ...], step: int) -> tuple[Chunk, ...]:
     return next((stretch.chunks for stretch in schedule if step <= stretch.until_step), schedule[-1].chunks)
 
 
-def _told(request: Paint, models: Models, files: CheckpointFiles, unet: Unet, words: Words) -> tuple[Told, Told]:
-    """What the conditional and the unconditional row are told; with guidance both have the longer's chunk count."""
+def _encoded(
+    request: Paint, models: Models, files: CheckpointFiles, unet: Unet, words: Words
+) -> tuple[Conditioning, Conditioning]:
+    """The positive and the negative prompt; with guidance both have the longer's chunk count."""
     length = max(map(len, words)) if is_guided(request.guidance_scale) else len(words.positive)
 
     def encoded(chunks: tuple[Chunk, ...]) -> Conditioning:
         return models.conditioning(files, unet.kind, chunks + (EMPTY_CHUNK,) * (length - len(chunks)))
 
-    conditional, unconditional = encoded(words.positive), encoded(words.negative)
+    positive, negative = encoded(words.positive), encoded(words.negative)
     if unet.zeros_for_empty and words.negative == (EMPTY_CHUNK,):
-        unconditional = Conditioning(torch.zeros_like(unconditional.context), torch.zeros_like(unconditional.pooled))
-    return (
-        Told(conditional, unet.size_ids(request.width, request.height, negative=False)),
-        Told(unconditional, unet.size_ids(request.width, request.height, negative=True)),
-    )
+        negative = Conditioning(torch.zeros_like(negative.context), torch.zeros_like(negative.pooled))
+    return positive, negative
+
+
+def _told(
+    request: Paint,
+    models: Models,
+    unet: Unet,
+    table: SolverTable,
+    encoded: Sequence[tuple[Conditioning, Conditioning]],
+) -> tuple[tuple[Told, ...], tuple[Told, ...]]:
+    """What the conditional and the unconditional row are told at each evaluation, given the prompts that hold there."""
+    if not encoded:
+        return (), ()
+    timesteps = torch.tensor(table.timesteps, dtype=torch.float32, device=models.device)
+    positive, negative = zip(*encoded, strict=True)
+    conditional = unet.tell(timesteps, positive, unet.size_ids(request.width, request.height, negative=False))
+    if not is_guided(request.guidance_scale):
+        return conditional, ()
+    return conditional, unet.tell(timesteps, negative, unet.size_ids(request.width, request.height, negative=True))

@@ -1,19 +1,22 @@
 """A checkpoint's networks, built and filled from its file; nothing is asked of the network or of a hub's cache."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
 
 from gesso.errors import ServiceUnavailable
+from gesso.sdxl.network import UnetNetwork
 from gesso.sdxl.text import TextEncoders
 from gesso.sdxl.unet import Unet
 from gesso.sdxl.vae import Vae
 from gesso.sdxl.weights import WeightsFile
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def load_unet(path: str, device: torch.device, dtype: torch.dtype) -> Unet:
@@ -24,7 +27,7 @@ def load_unet(path: str, device: torch.device, dtype: torch.dtype) -> Unet:
     """
     file = WeightsFile(path)
     with torch.device("meta"):
-        network = UNet2DConditionModel.from_config(dict(file.architecture.unet))
+        network = _unet_network(path, file.architecture.unet)
     file.fill_unet(network, dtype)
     known = file.architecture
     return Unet(
@@ -34,6 +37,13 @@ def load_unet(path: str, device: torch.device, dtype: torch.dtype) -> Unet:
         zero_terminal_snr=known.zero_terminal_snr,
         zeros_for_empty=known.force_zeros_for_empty_prompt,
     )
+
+
+def _unet_network(path: str, config: Mapping[str, Any]) -> UnetNetwork:
+    try:
+        return UnetNetwork(config)
+    except ValueError as error:
+        raise ServiceUnavailable(f"{path}: {error}") from None
 
 
 def load_vae(path: str, device: torch.device, dtype: torch.dtype) -> Vae:
@@ -65,11 +75,11 @@ def load_text_encoders(path: str, device: torch.device, dtype: torch.dtype) -> T
     )
 
 
-def _settled(network: nn.Module, device: torch.device) -> nn.Module:
+def _settled(network: Network, device: torch.device) -> Network:
     """`network`, its weights where they will be used, for inference only."""
     # Convolutions read their channels together: a VAE decodes in two thirds of the time on a CPU.
     settled: Any = _with_positions(network.eval().requires_grad_(False)).to(device)
-    in_order: nn.Module = settled.to(memory_format=torch.channels_last)
+    in_order: Network = settled.to(memory_format=torch.channels_last)
     return in_order
 
 

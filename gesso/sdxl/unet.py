@@ -4,12 +4,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gesso.sdxl.architecture import Kind, PredictionType
+from gesso.sdxl.network import UnetNetwork
 from gesso.sdxl.text import Conditioning
 
 AESTHETIC_SCORE, NEGATIVE_AESTHETIC_SCORE = 6.0, 2.5
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What one row is told at one evaluation, beside its latent.
+
+    `shifts` [channels of all residual blocks]: time, size and the pooled prompt; `context` [77 · chunks, width].
+    """
+
+    shifts: Tensor
+    context: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +32,7 @@ class Unet:
     embeddings of zeros, not of "".
     """
 
-    network: nn.Module
+    network: UnetNetwork
     kind: Kind
     prediction_type: PredictionType
     zero_terminal_snr: bool
@@ -38,20 +50,24 @@ class Unet:
             return height, width, 0, 0, NEGATIVE_AESTHETIC_SCORE if negative else AESTHETIC_SCORE
         return height, width, 0, 0, height, width
 
-    def predict(
-        self, rows: Tensor, timesteps: Tensor, conditionings: Sequence[Conditioning], size_ids: Tensor
-    ) -> Tensor:
-        """The raw prediction for `rows`: [rows, channels, h, w] float32 in and out.
+    def tell(
+        self, timesteps: Tensor, conditionings: Sequence[Conditioning], size_ids: tuple[float, ...]
+    ) -> tuple[Told, ...]:
+        """What a run's rows are told at each of its evaluations; `timesteps` [evaluations] float32.
 
-        `timesteps` [rows] float32; `size_ids` [rows, 6 or 5] float32; the conditionings have equally many chunks.
+        Made for a whole run at once, so that its numbers do not depend on what else is painted.
         """
-        context = torch.stack([conditioning.context for conditioning in conditionings])
-        pooled = torch.stack([conditioning.pooled for conditioning in conditionings])
-        prediction: Tensor = self.network(
-            rows.to(self.dtype),
-            timesteps,
-            encoder_hidden_states=context.to(self.dtype),
-            added_cond_kwargs={"text_embeds": pooled.to(self.dtype), "time_ids": size_ids},
-            return_dict=False,
-        )[0]
+        pooled = torch.stack([conditioning.pooled for conditioning in conditionings]).to(self.dtype)
+        sizes = torch.tensor(size_ids, dtype=torch.float32, device=pooled.device).expand(len(conditionings), -1)
+        shifts = self.network.shifts(timesteps, pooled, sizes)
+        return tuple(
+            Told(shift, conditioning.context.to(self.dtype))
+            for shift, conditioning in zip(shifts, conditionings, strict=True)
+        )
+
+    def predict(self, rows: Tensor, told: Sequence[Told]) -> Tensor:
+        """The raw prediction for `rows`, [rows, channels, h, w] float32 in and out; all have equally many chunks."""
+        shifts = torch.stack([one.shifts for one in told])
+        context = torch.stack([one.context for one in told])
+        prediction: Tensor = self.network(rows.to(self.dtype), shifts, context)
         return prediction.float()

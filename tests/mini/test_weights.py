@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 from safetensors import safe_open
 from torch.nn.functional import avg_pool2d
 
@@ -15,6 +16,7 @@ from gesso.mini.judging import look_at
 from gesso.mini.looks import LOOKS
 from gesso.mini.sampling import Studio
 from gesso.sdxl.checkpoint import load_text_encoders, load_unet, load_vae
+from gesso.sdxl.weights import WeightsFile
 
 FOLDER = Path(gesso.mini.__file__).parent / "weights"
 NAMES = ("base", "refiner", *LOOKS)
@@ -54,10 +56,13 @@ def studio() -> Studio:
     path = str(FOLDER / "base.safetensors")
     encoders = load_text_encoders(path, CPU, torch.float32)
     assert encoders.first is not None
+    file = WeightsFile(path)
+    unet = UNet2DConditionModel.from_config(dict(file.architecture.unet))
+    file.fill_unet(unet, torch.float32)
     return Studio(
         Tokens(),
         (encoders.first, encoders.second),
-        load_unet(path, CPU, torch.float32).network,
+        unet.eval(),
         load_vae(path, CPU, torch.float32).network,
     )
 
