@@ -87,16 +87,12 @@ def test_sample_i_is_the_picture_of_seed_plus_i(client: httpx2.Client) -> None:
     assert png(client, "sdxl1.0-realvis", {**SMALL, "seed": 8}) == second
 
 
-def test_every_scheduler_is_painted_with_or_refused_by_name(client: httpx2.Client) -> None:
-    outcomes = {}
+def test_every_scheduler_that_is_listed_is_painted_with(client: httpx2.Client) -> None:
     for slug in ("sdxl1.0-timeless", "sdxl-img2img"):
         body = {**documented(slug), "num_inference_steps": 20, "img_width": 512, "img_height": 512}
         for scheduler in ENDPOINTS[slug].parameters["scheduler"].choices:
             reply = client.post(f"/v1/{slug}", json={**body, "scheduler": scheduler, "strength": 0.3})
-            outcomes[slug, scheduler] = reply.status_code
-            assert reply.status_code == 200 or scheduler in reply.json()["error"]
-    refused = {scheduler for (_, scheduler), status in outcomes.items() if status != 200}
-    assert refused == {"DPM++ 2S a", "DPM++ 2S a Karras", "DPM fast", "Restart"}
+            assert reply.status_code == 200, (slug, scheduler)
 
 
 def test_requests_of_every_kind_at_once_are_all_painted(client: httpx2.Client) -> None:

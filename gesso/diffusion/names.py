@@ -1,7 +1,7 @@
 """The names of the schedulers, as callers write them; free of torch, so that a request can be refused early.
 
-Text-to-image offers 12 names and img2img 29. Four of the latter are samplers that diffusers has no class for: they are
-known, and refused with a sentence of their own. What a name means is known to `gesso.diffusion.schedulers`.
+Text-to-image offers 12 names and img2img 29. What a name means is known to `gesso.diffusion.schedulers`, and to
+`gesso.diffusion.samplers` where diffusers has no class for it.
 """
 
 from gesso.errors import BadRequest
@@ -53,14 +53,10 @@ IMAGE_TO_IMAGE = (
     "PLMS",
 )
 
-NOT_YET_SERVED = frozenset({"DPM++ 2S a", "DPM++ 2S a Karras", "DPM fast", "Restart"})
-
-SERVED = tuple(name for name in dict.fromkeys(TEXT_TO_IMAGE + IMAGE_TO_IMAGE) if name not in NOT_YET_SERVED)
+SERVED = tuple(dict.fromkeys(TEXT_TO_IMAGE + IMAGE_TO_IMAGE))
 
 
 def require_served(name: str) -> None:
-    """Raises BadRequest for a name that is unknown, or known and not served yet."""
-    if name in NOT_YET_SERVED:
-        raise BadRequest(f"the scheduler {name!r} is not served yet; served are: {', '.join(SERVED)}")
+    """Raises BadRequest for any other name."""
     if name not in SERVED:
         raise BadRequest(f"there is no scheduler {name!r}; served are: {', '.join(SERVED)}")

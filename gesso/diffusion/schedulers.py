@@ -59,6 +59,7 @@ DPM_MULTI = Recipe("DPMSolverMultistepScheduler", LEADING)
 DPM2 = Recipe("KDPM2DiscreteScheduler", LEADING)
 DPM2_ANCESTRAL = Recipe("KDPM2AncestralDiscreteScheduler", LEADING)
 DPM_SDE = Recipe("DPMSolverSDEScheduler", LEADING)
+EULER = Recipe("EulerDiscreteScheduler", LEADING)
 LMS = Recipe("LMSDiscreteScheduler", LEADING)
 PNDM = Recipe("PNDMScheduler", LEADING | {"skip_prk_steps": True, "set_alpha_to_one": False})
 
@@ -71,12 +72,14 @@ def _also(recipe: Recipe, *options: dict[str, Any]) -> Recipe:
 
 
 # DPMSolverSinglestep knows no spacing of its own and always spaces evenly between the schedule's ends; that its last
-# step is of lower order is what it falls back to, loudly, when it is not told so.
+# step is of lower order is what it falls back to, loudly, when it is not told so. The samplers of
+# `gesso.diffusion.samplers` take their sigmas from Euler.
 RECIPES: dict[str, Recipe] = {
     "DDIM": Recipe("DDIMScheduler", LEADING | {"clip_sample": False, "set_alpha_to_one": False}),
     "DDPM": Recipe("DDPMScheduler", LEADING | {"clip_sample": False}),
     "DPM Multi": DPM_MULTI,
     "DPM Single": Recipe("DPMSolverSinglestepScheduler", {"lower_order_final": True}),
+    "DPM fast": EULER,
     "DPM++ 2M": DPM_MULTI,
     "DPM++ 2M Karras": _also(DPM_MULTI, KARRAS),
     "DPM++ 2M SDE": _also(DPM_MULTI, SDE),
@@ -85,6 +88,8 @@ RECIPES: dict[str, Recipe] = {
     "DPM++ 2M SDE Heun Exponential": _also(DPM_MULTI, SDE_HEUN, EXPONENTIAL),
     "DPM++ 2M SDE Heun Karras": _also(DPM_MULTI, SDE_HEUN, KARRAS),
     "DPM++ 2M SDE Karras": _also(DPM_MULTI, SDE, KARRAS),
+    "DPM++ 2S a": EULER,
+    "DPM++ 2S a Karras": _also(EULER, KARRAS),
     "DPM++ 3M SDE": _also(DPM_MULTI, SDE_THIRD_ORDER),
     "DPM++ 3M SDE Exponential": _also(DPM_MULTI, SDE_THIRD_ORDER, EXPONENTIAL),
     "DPM++ 3M SDE Karras": _also(DPM_MULTI, SDE_THIRD_ORDER, KARRAS),
@@ -94,13 +99,14 @@ RECIPES: dict[str, Recipe] = {
     "DPM2 Karras": _also(DPM2, KARRAS),
     "DPM2 a": DPM2_ANCESTRAL,
     "DPM2 a Karras": _also(DPM2_ANCESTRAL, KARRAS),
-    "Euler": Recipe("EulerDiscreteScheduler", LEADING),
+    "Euler": EULER,
     "Euler a": Recipe("EulerAncestralDiscreteScheduler", LEADING),
     "Heun": Recipe("HeunDiscreteScheduler", LEADING),
     "LMS": LMS,
     "LMS Karras": _also(LMS, KARRAS),
     "PLMS": PNDM,
     "PNDM": PNDM,
+    "Restart": _also(EULER, KARRAS),
     "UniPC": Recipe("UniPCMultistepScheduler", LEADING),
 }
 

@@ -14,8 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gesso.diffusion.sampler_run import noise_levels, record_sampler
+from gesso.diffusion.samplers import SAMPLERS, Sampler
 from gesso.diffusion.schedulers import Diffusion, build_scheduler
-from gesso.diffusion.span import DenoisingStart, Schedule, Span, Strength
+from gesso.diffusion.span import DenoisingStart, Schedule, Span, Strength, WholeRun
 from gesso.diffusion.trajectory import Recording, begin_at, record
 from gesso.diffusion.weights import require_faithful, solve
 
@@ -79,16 +81,40 @@ class SolverTable:
 @lru_cache(maxsize=512)
 def compile_table(scheduler_name: str, steps: int, span: Span, diffusion: Diffusion) -> SolverTable:
     """The table of a served scheduler's run. Raises BadRequest for another name, or a strength that leaves no step."""
-    return compile_scheduler(build_scheduler(scheduler_name, diffusion), steps, span)
+    scheduler = build_scheduler(scheduler_name, diffusion)
+    if scheduler_name in SAMPLERS:
+        return compile_sampler(SAMPLERS[scheduler_name], scheduler, steps, span)
+    return compile_scheduler(scheduler, steps, span)
 
 
 def compile_scheduler(scheduler: Any, steps: int, span: Span) -> SolverTable:
     """The table of any fresh diffusers scheduler, which is used up. Raises ValueError where it is not linear."""
     scheduler.set_timesteps(steps)
-    schedule = Schedule(scheduler.timesteps.double().numpy(), steps, scheduler.order)
+    schedule = Schedule.of_order(scheduler.timesteps.double().numpy(), steps, scheduler.order)
     evaluations = schedule.evaluations(span)
-    start = _start(scheduler, span, evaluations)
+    start = _start(scheduler, span, evaluations.start)
     recording = record(scheduler, evaluations)
+    step_of = schedule.step_of[evaluations.start : evaluations.stop]
+    return _table(steps, start, step_of, recording, _brownian(scheduler, recording))
+
+
+def compile_sampler(sampler: Sampler, euler: Any, steps: int, span: Span) -> SolverTable:
+    """The table of a sampler of our own over the sigmas of a fresh EulerDiscreteScheduler, which is used up.
+
+    With a strength it is run over the last sigmas alone: how a sampler shares its steps out depends on how many it has.
+    """
+    euler.set_timesteps(steps)
+    skipped, part = (span.skipped(steps), WholeRun()) if isinstance(span, Strength) else (0, span)
+    run = record_sampler(sampler, noise_levels(euler, skipped))
+    schedule = Schedule(run.recording.timesteps, steps, run.step_of + skipped, run.opens)
+    evaluations = schedule.evaluations(part)
+    step_of = schedule.step_of[evaluations.start : evaluations.stop]
+    return _table(steps, _start(euler, span, skipped), step_of, run.recording.part(evaluations), None)
+
+
+def _table(
+    steps: int, start: Start, step_of: NDArray[np.int64], recording: Recording, brownian: Brownian | None
+) -> SolverTable:
     weights = solve(recording.small)
     require_faithful(weights, recording.large)
     return SolverTable(
@@ -100,18 +126,19 @@ def compile_scheduler(scheduler: Any, steps: int, span: Span) -> SolverTable:
         predictions=_frozen(weights.predictions),
         noise=_frozen(weights.noise),
         draws=_frozen(recording.draws),
-        step_of=_frozen(schedule.step_of[evaluations.start : evaluations.stop]),
-        brownian=_brownian(scheduler, recording),
+        step_of=_frozen(step_of),
+        brownian=brownian,
     )
 
 
-def _start(scheduler: Any, span: Span, evaluations: range) -> Start:
+def _start(scheduler: Any, span: Span, first: int) -> Start:
+    """Of a diffusers scheduler whose part begins with its evaluation `first`."""
     if isinstance(span, DenoisingStart):
         return Start(1.0, 0.0)
     if not isinstance(span, Strength):
         return Start(0.0, float(scheduler.init_noise_sigma))
-    begin_at(scheduler, evaluations.start)
-    timestep = scheduler.timesteps[evaluations.start : evaluations.start + 1]
+    begin_at(scheduler, first)
+    timestep = scheduler.timesteps[first : first + 1]
     zero, one = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
     return Start(
         scheduler.add_noise(one, zero, timestep).item(),

@@ -1,7 +1,7 @@
 """Which part of a run is taken: all of it, what an ensemble's base or refiner takes, or what img2img takes.
 
-The words and their meaning are those of diffusers' SDXL pipelines (0.42). Known of a schedule: the timesteps of its
-evaluations, its steps, and its order, 2 where a step takes two evaluations (and the last one takes one).
+The words and their meaning are those of diffusers' SDXL pipelines (0.42). Known of a schedule: for each evaluation of
+the model its timestep, the step that it counts to, and whether the solver begins a step of its own there.
 """
 
 from dataclasses import dataclass
@@ -49,25 +49,39 @@ class Strength:
         if not 0 < self.strength <= 1:
             raise BadRequest(f"a strength of {self.strength} is not above 0 and at most 1")
 
+    def skipped(self, steps: int) -> int:
+        """How many of a full run's steps are left out. Raises BadRequest where that is all of them."""
+        taken = min(int(steps * self.strength), steps)
+        if taken == 0:
+            raise BadRequest(f"a strength of {self.strength} leaves nothing to do in {steps} steps; raise either")
+        return steps - taken
+
 
 Span = WholeRun | DenoisingEnd | DenoisingStart | Strength
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """A full run: `timesteps` [evaluations] float64, descending; `steps`; `order`."""
+    """A full run of E evaluations over `steps` steps.
+
+    timesteps: [E] float64. step_of: [E] the step, from 1, that each counts to. opens: [E] bool, where the solver begins
+    a step of its own: a run may be cut before it, and nowhere else.
+    """
 
     timesteps: NDArray[np.float64]
     steps: int
-    order: int
+    step_of: NDArray[np.int64]
+    opens: NDArray[np.bool_]
 
-    @property
-    def step_of(self) -> NDArray[np.int64]:
-        """[evaluations] the step, from 1, that each belongs to. (PNDM's first step alone takes two evaluations.)"""
-        evaluation = np.arange(len(self.timesteps))
-        if self.order == 2:
-            return evaluation // 2 + 1
-        return np.maximum(evaluation + 1 - (len(self.timesteps) - self.steps), 1)
+    @classmethod
+    def of_order(cls, timesteps: NDArray[np.float64], steps: int, order: int) -> "Schedule":
+        """That of a diffusers scheduler: each step takes `order` evaluations, 1 or 2, and of two the last takes one.
+
+        PLMS, of order 1, evaluates its first step twice; diffusers cuts it there all the same.
+        """
+        evaluation = np.arange(len(timesteps))
+        step_of = evaluation // 2 + 1 if order == 2 else np.maximum(evaluation + 1 - (len(timesteps) - steps), 1)
+        return cls(timesteps, steps, step_of, evaluation % order == 0)
 
     def evaluations(self, span: Span) -> range:
         """Those that `span` takes. Raises BadRequest where a strength leaves no step to take."""
@@ -79,23 +93,17 @@ class Schedule:
                 return range(self._cut(fraction))
             case DenoisingStart(fraction):
                 return range(self._cut(fraction), count)
-            case Strength(strength):
-                return range(self._begin(strength), count)
-
-    def _begin(self, strength: float) -> int:
-        taken = min(int(self.steps * strength), self.steps)
-        if taken == 0:
-            raise BadRequest(f"a strength of {strength} leaves nothing to do in {self.steps} steps; raise either")
-        return (self.steps - taken) * self.order
+            case Strength():
+                return range(int(np.flatnonzero(self.opens)[span.skipped(self.steps)]), count)
 
     def _cut(self, fraction: float) -> int:
-        """How many evaluations lie before the cut: the steps that start at or above its timestep.
+        """The first evaluation of the first step that starts below the cut's timestep.
 
         Only whole steps: where diffusers' own pipelines cut between a step's two evaluations, half a step is lost.
         """
         threshold = round(TRAIN_TIMESTEPS - fraction * TRAIN_TIMESTEPS)
-        before = int((self.timesteps[:: self.order] >= threshold).sum())
-        return min(before * self.order, len(self.timesteps))
+        below = np.flatnonzero(self.opens & (self.timesteps < threshold))
+        return int(below[0]) if len(below) else len(self.timesteps)
 
 
 def _require_fraction(fraction: float) -> None:

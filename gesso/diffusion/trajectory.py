@@ -33,6 +33,11 @@ class Trajectory:
     predictions: Array
     noises: Array
 
+    def part(self, evaluations: range) -> "Trajectory":
+        """That of these evaluations alone."""
+        first, end = evaluations.start, evaluations.stop
+        return Trajectory(self.latents[first : end + 1], self.predictions[first:end], self.noises[first:end])
+
 
 @dataclass(frozen=True, slots=True)
 class Recording:
@@ -49,6 +54,18 @@ class Recording:
     intervals: Array
     small: Trajectory
     large: Trajectory
+
+    def part(self, evaluations: range) -> "Recording":
+        """That of these evaluations alone; what came before is forgotten."""
+        taken = slice(evaluations.start, evaluations.stop)
+        return Recording(
+            self.timesteps[taken],
+            self.input_scale[taken],
+            self.draws[taken],
+            self.intervals[taken],
+            self.small.part(evaluations),
+            self.large.part(evaluations),
+        )
 
 
 def record(scheduler: Any, evaluations: range) -> Recording:

@@ -12,7 +12,6 @@ from typing import Final
 from gesso.catalogue.catalogue import Catalogue
 from gesso.catalogue.entries import ParameterValue
 from gesso.catalogue.validation import ValidRequest
-from gesso.diffusion.names import NOT_YET_SERVED
 from gesso.engine.messages import CheckpointFiles, Paint, Pixels, Refinement, StartImage
 from gesso.errors import BadRequest, Problem
 from gesso.prompt.understanding import Stretch, understand
@@ -52,13 +51,9 @@ def resolve(
 
     `start_image` is what the parameter `image` names, read and brought to its final size; the picture gets the same.
 
-    Raises BadRequest for a scheduler that is not served, words that mean nothing, and a strength that leaves no step;
-    with all of these that there are.
+    Raises BadRequest for words that mean nothing, with all that do, and for a strength that leaves no step.
     """
     problems: list[Problem] = []
-    scheduler = valid.text("scheduler")
-    if scheduler in NOT_YET_SERVED:
-        problems.append(Problem("scheduler", scheduler, f"{scheduler!r} is not served yet; every other one is"))
     start = None if start_image is None else StartImage(start_image, valid.number("strength"))
     refinement = _refinement(valid, catalogue, models_dir)
     steps = _steps_taken(valid.integer("num_inference_steps"), start, refinement)
@@ -75,7 +70,7 @@ def resolve(
         checkpoint=_files(catalogue, valid.endpoint.base(valid.values), models_dir),
         prompt=understood[0],
         negative_prompt=understood[1],
-        scheduler=scheduler,
+        scheduler=valid.text("scheduler"),
         steps=valid.integer("num_inference_steps"),
         guidance_scale=valid.number("guidance_scale"),
         width=start_image.width if start_image else valid.integer("img_width"),

@@ -19,7 +19,7 @@ def test_every_scheduler_is_on_the_noise_schedule_of_sdxl(name):
     assert (config.num_train_timesteps, config.prediction_type) == (1000, "v_prediction")
     assert config.get("timestep_spacing", "leading") == "leading"
     assert config.get("steps_offset", 1) == 1
-    assert config.get("use_karras_sigmas", False) == name.endswith("Karras")
+    assert config.get("use_karras_sigmas", False) == (name.endswith("Karras") or name == "Restart")
     assert config.get("use_exponential_sigmas", False) == name.endswith("Exponential")
 
 

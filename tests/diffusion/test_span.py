@@ -12,14 +12,32 @@ def leading(steps: int) -> np.ndarray:
 
 
 def one_evaluation(steps: int) -> Schedule:
-    return Schedule(leading(steps), steps, order=1)
+    return Schedule.of_order(leading(steps), steps, order=1)
 
 
 def two_evaluations(steps: int) -> Schedule:
-    return Schedule(np.repeat(leading(steps), 2)[1:], steps, order=2)
+    return Schedule.of_order(np.repeat(leading(steps), 2)[1:], steps, order=2)
+
+
+def three_evaluations(steps: int) -> Schedule:
+    """As DPM fast: each evaluation counts as a step, and the solver takes up to three in one of its own."""
+    evaluation = np.arange(steps)
+    return Schedule(leading(steps), steps, evaluation + 1, evaluation % 3 == 0)
+
+
+def there_and_back(steps: int) -> Schedule:
+    """As Restart: the same timesteps once more."""
+    half = leading(steps)[: (steps + 1) // 2]
+    timesteps = np.concatenate([half, half])[:steps]
+    return Schedule(timesteps, steps, np.arange(steps) + 1, np.full(steps, True))
 
 
 schedules = st.builds(
+    lambda make, steps: make(steps),
+    st.sampled_from([one_evaluation, two_evaluations, three_evaluations, there_and_back]),
+    st.integers(1, 100),
+)
+diffusers_schedules = st.builds(
     lambda make, steps: make(steps), st.sampled_from([one_evaluation, two_evaluations]), st.integers(1, 100)
 )
 fractions = st.floats(0, 1, exclude_min=True, exclude_max=True)
@@ -49,7 +67,17 @@ def test_the_base_takes_the_steps_at_or_above_the_cuts_timestep():
 
 def test_plms_takes_two_evaluations_for_its_first_step():
     timesteps = np.insert(leading(20), 1, leading(20)[1])
-    assert list(Schedule(timesteps, 20, order=1).step_of[:4]) == [1, 1, 2, 3]
+    assert list(Schedule.of_order(timesteps, 20, order=1).step_of[:4]) == [1, 1, 2, 3]
+
+
+def test_a_solvers_step_of_three_evaluations_is_never_cut():
+    assert three_evaluations(20).evaluations(DenoisingEnd(0.8)) == range(18)  # 101 < 200 <= 251, begun at 251
+    assert three_evaluations(20).evaluations(DenoisingStart(0.8)) == range(18, 20)
+
+
+def test_a_run_that_goes_back_up_is_cut_where_it_first_begins_a_step_below():
+    assert there_and_back(20).evaluations(DenoisingEnd(0.3)) == range(6)
+    assert there_and_back(20).evaluations(DenoisingStart(0.3)) == range(6, 20)
 
 
 @given(schedules, fractions)
@@ -57,9 +85,10 @@ def test_base_and_refiner_share_every_evaluation_out_and_split_no_step(schedule,
     base, refiner = schedule.evaluations(DenoisingEnd(fraction)), schedule.evaluations(DenoisingStart(fraction))
     assert [*base, *refiner] == list(range(len(schedule.timesteps)))
     assert set(schedule.step_of[list(base)]).isdisjoint(schedule.step_of[list(refiner)])
+    assert schedule.opens[list(refiner)[:1]].all()
 
 
-@given(schedules, st.floats(0.01, 1))
+@given(diffusers_schedules, st.floats(0.01, 1))
 def test_strength_begins_at_a_steps_beginning_or_is_refused(schedule, strength):
     if int(schedule.steps * strength) == 0:
         with pytest.raises(BadRequest):
@@ -67,7 +96,7 @@ def test_strength_begins_at_a_steps_beginning_or_is_refused(schedule, strength):
     else:
         evaluations = schedule.evaluations(Strength(strength))
         assert len(set(schedule.step_of[list(evaluations)])) == int(schedule.steps * strength)
-        assert evaluations.start % schedule.order == 0
+        assert schedule.opens[evaluations.start]
 
 
 @pytest.mark.parametrize("fraction", [0, 1, -0.5, 1.5, float("nan")])

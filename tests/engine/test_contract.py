@@ -148,9 +148,9 @@ async def test_closing_the_events_cancels_and_harms_nobody_else(engine: Engine, 
     assert ticks < 400, "the abandoned one was painted all the same"
 
 
-async def test_a_sampler_that_is_not_served_is_refused_by_name(engine: Engine, request_: Paint) -> None:
-    with pytest.raises(BadRequest, match="Restart"):
-        await paint(engine, replace(request_, id="refused", scheduler="Restart"))
+async def test_a_scheduler_that_there_is_not_is_refused_by_name(engine: Engine, request_: Paint) -> None:
+    with pytest.raises(BadRequest, match="DPM adaptive"):
+        await paint(engine, replace(request_, id="refused", scheduler="DPM adaptive"))
     assert len(pictures(await paint(engine, replace(request_, id="after")))) == 2
 
 

@@ -4,7 +4,6 @@ import pytest
 
 from gesso.catalogue.catalogue import Catalogue, load_catalogue
 from gesso.catalogue.validation import read_request
-from gesso.diffusion.names import NOT_YET_SERVED
 from gesso.engine.messages import Pixels, Refinement
 from gesso.errors import BadRequest
 from gesso.jobs.order import HIGHEST_DRAWN_SEED, Order, resolve
@@ -123,20 +122,11 @@ def test_the_checkpoint_is_the_one_that_is_bound(catalogue: Catalogue) -> None:
         assert lent == (None if lender is None else str(catalogue.checkpoints[lender].path(MODELS)))
 
 
-@pytest.mark.parametrize("scheduler", sorted(NOT_YET_SERVED))
-def test_a_scheduler_that_is_not_served_is_refused_by_name(catalogue: Catalogue, scheduler: str) -> None:
-    with pytest.raises(BadRequest, match="is not served yet") as refused:
-        painted_from(catalogue, scheduler=scheduler)
-    (problem,) = refused.value.problems
-    assert (problem.parameter, problem.value) == ("scheduler", scheduler)
-    assert scheduler in problem.problem
-
-
 def test_everything_that_cannot_be_painted_is_told_at_once(catalogue: Catalogue) -> None:
     nothing = f"(a:1{'0' * 400})"
     with pytest.raises(BadRequest) as refused:
-        painted_from(catalogue, scheduler="Restart", prompt=nothing, negative_prompt=nothing)
-    assert [problem.parameter for problem in refused.value.problems] == ["scheduler", "prompt", "negative_prompt"]
+        painted_from(catalogue, prompt=nothing, negative_prompt=nothing)
+    assert [problem.parameter for problem in refused.value.problems] == ["prompt", "negative_prompt"]
 
 
 def test_a_weight_that_means_nothing_is_refused_with_its_parameter(catalogue: Catalogue) -> None:
