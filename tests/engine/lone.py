@@ -1,5 +1,9 @@
-"""Lone runs: what plain diffusers pipelines paint of the random checkpoints, one request at a time."""
+"""Lone runs: what plain diffusers pipelines paint of the random checkpoints, one request at a time.
 
+With the samplers that diffusers has no class for, what their published loops paint through the pipelines' models.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,8 +19,10 @@ from transformers import CLIPTokenizer
 import gesso.prompt
 from gesso.diffusion.noise import NoiseSource
 from gesso.diffusion.schedulers import Diffusion, build_scheduler
+from gesso.diffusion.span import DenoisingEnd, DenoisingStart, Span, Strength, WholeRun
 from gesso.sdxl.architecture import Kind, PredictionType
 from gesso.sdxl.text import Conditioning
+from tests.diffusion.published_loops import EULERS, published_run
 from tests.tiny import architecture, build_parts
 
 VOCABULARY = Path(gesso.prompt.__file__).parent / "clip_vocabulary"
@@ -40,6 +46,9 @@ class LoneRun:
 def text_to_image(run: LoneRun, denoising_end: float | None = None, source: NoiseSource | None = None) -> Tensor:
     """The final latent, [channels, h, w]."""
     pipeline = _pipeline(StableDiffusionXLPipeline, run)
+    if run.scheduler in EULERS:
+        span = WholeRun() if denoising_end is None else DenoisingEnd(denoising_end)
+        return _published(pipeline, run, span, torch.zeros(_shape(run)), source or NoiseSource(run.seed))
     output = pipeline(**_arguments(run, source), denoising_end=denoising_end, width=run.width, height=run.height)
     return output.images[0]
 
@@ -47,6 +56,11 @@ def text_to_image(run: LoneRun, denoising_end: float | None = None, source: Nois
 def image_to_image(run: LoneRun, start: Image.Image, strength: float) -> Tensor:
     """The final latent, [channels, h, w]."""
     pipeline = _pipeline(StableDiffusionXLImg2ImgPipeline, run)
+    if run.scheduler in EULERS:
+        source = NoiseSource(run.seed)
+        pixels = pipeline.image_processor.preprocess(start)
+        latents = pipeline.prepare_latents(pixels, None, 1, 1, torch.float32, "cpu", source.generator, add_noise=False)
+        return _published(pipeline, run, Strength(strength), latents, source)
     return pipeline(**_arguments(run, None), image=start, strength=strength).images[0]
 
 
@@ -96,6 +110,8 @@ def base_and_refiner(run: LoneRun, fraction: float) -> Tensor:
     source = NoiseSource(run.seed)
     between = text_to_image(run, denoising_end=fraction, source=source)[None]
     refiner = _refiner(run)
+    if run.scheduler in EULERS:
+        return _published(refiner, run, DenoisingStart(fraction), between, source)
     return refiner(**_arguments(run, source), image=between, denoising_start=fraction).images[0]
 
 
@@ -111,7 +127,7 @@ def base_and_refiner_by_steps(run: LoneRun, fraction: float) -> Tensor:
     model twice a step. The base takes every step that begins before the cut in the noise schedule."""
     source = NoiseSource(run.seed)
     base, refiner = _pipeline(StableDiffusionXLPipeline, run), _refiner(run)
-    latents = torch.randn((1, 4, run.height // 32, run.width // 32), generator=source.generator)
+    latents = torch.randn(_shape(run), generator=source.generator)
     for pipeline in (base, refiner):
         pipeline.scheduler.set_timesteps(run.steps)
     cutoff = round(1000 - fraction * 1000)
@@ -145,19 +161,41 @@ def decode(latent: Tensor) -> np.ndarray[Any, Any]:
 
 @torch.no_grad()
 def _loop(pipeline: Any, run: LoneRun, latents: Tensor, timesteps: Tensor, source: NoiseSource) -> Tensor:
+    model = _guided_model(pipeline, run)
+    for timestep in timesteps:
+        prediction = model(pipeline.scheduler.scale_model_input(latents, timestep), float(timestep))
+        extra = pipeline.prepare_extra_step_kwargs(source.generator, 0.0)
+        latents = pipeline.scheduler.step(prediction, timestep, latents, **extra).prev_sample
+    return latents
+
+
+@torch.no_grad()
+def _published(pipeline: Any, run: LoneRun, span: Span, start: Tensor, source: NoiseSource) -> Tensor:
+    pipeline.scheduler.set_timesteps(run.steps)
+    model = _guided_model(pipeline, run)
+    return published_run(run.scheduler, pipeline.scheduler, model, span, start, source)[-1][0].float()
+
+
+def _guided_model(pipeline: Any, run: LoneRun) -> Callable[[Tensor, float], Tensor]:
+    """The pipeline's UNet, told a scaled latent and a timestep."""
     conditional, unconditional, pooled, empty = pipeline.encode_prompt(run.prompt, negative_prompt=run.negative_prompt)
     refines = pipeline.text_encoder is None
     ends = ((2.5,), (6.0,)) if refines else ((run.height, run.width), (run.height, run.width))
     size_ids = torch.tensor([[run.height, run.width, 0, 0, *end] for end in ends], dtype=torch.float32)
     added = {"text_embeds": torch.cat([empty, pooled]), "time_ids": size_ids}
-    for timestep in timesteps:
-        seen = pipeline.scheduler.scale_model_input(torch.cat([latents] * 2), timestep)
-        context = torch.cat([unconditional, conditional])
-        rows = pipeline.unet(seen, timestep, encoder_hidden_states=context, added_cond_kwargs=added).sample
-        prediction = rows[:1] + run.guidance_scale * (rows[1:] - rows[:1])
-        extra = pipeline.prepare_extra_step_kwargs(source.generator, 0.0)
-        latents = pipeline.scheduler.step(prediction, timestep, latents, **extra).prev_sample
-    return latents
+    context = torch.cat([unconditional, conditional])
+
+    def model(seen: Tensor, timestep: float) -> Tensor:
+        both = torch.cat([seen] * 2)
+        rows = pipeline.unet(both, timestep, encoder_hidden_states=context, added_cond_kwargs=added).sample
+        return rows[:1] + run.guidance_scale * (rows[1:] - rows[:1])
+
+    return model
+
+
+def _shape(run: LoneRun) -> tuple[int, int, int, int]:
+    """Of a run's latents."""
+    return (1, 4, run.height // 32, run.width // 32)
 
 
 def _arguments(run: LoneRun, source: NoiseSource | None) -> dict[str, Any]:

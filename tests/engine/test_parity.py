@@ -1,4 +1,7 @@
-"""The engine paints what a lone diffusers pipeline paints: every scheduler, text-to-image, image-to-image, refiner."""
+"""The engine paints what a lone diffusers pipeline paints: every scheduler, text-to-image, image-to-image, refiner.
+
+Samplers that diffusers has no class for are held against their published loops through the same models.
+"""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -108,6 +111,14 @@ def test_base_and_refiner_hand_over_at_a_steps_end(scheduler: str, folder: Path,
     run = replace(RUN, scheduler=scheduler)
     request = replace(request_of(run, folder), refinement=refiner(run, folder, 0.6))
     check(models, request, lone.base_and_refiner_by_steps(run, 0.6))
+
+
+@pytest.mark.parametrize("steps", [20, 36])
+def test_restart_with_steps_enough_goes_back_up(steps: int, folder: Path, models: Models) -> None:
+    run = replace(RUN, scheduler="Restart", steps=steps)
+    check(models, request_of(run, folder), lone.text_to_image(run))
+    request = replace(request_of(run, folder), refinement=refiner(run, folder, 0.6))
+    check(models, request, lone.base_and_refiner(run, 0.6))
 
 
 @pytest.mark.parametrize("scheduler", ["UniPC", "Heun", "Euler a", "DPM++ 2M SDE Karras"])
