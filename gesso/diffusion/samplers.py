@@ -64,7 +64,8 @@ def dpm_fast(model: Denoiser, noise: Noise, x: Array, sigmas: Array) -> Iterator
     """DPM-Solver-fast (Lu et al. 2022, https://arxiv.org/abs/2206.00927, section 3.4): N evaluations, no noise.
 
     Steps of order 3, evenly spaced in log sigma, and what is left of N in steps of lower order. It ends at the last
-    sigma before 0, as in k-diffusion.
+    sigma before 0, as in k-diffusion with its own default, eta 0. (AUTOMATIC1111 gives it the eta of its ancestral
+    samplers, 1, and so makes another sampler of it.)
     """
     orders = fast_orders(len(sigmas) - 1)
     ends = np.geomspace(sigmas[0], min(sigmas[-2], FINISHED), len(orders) + 1)
@@ -79,7 +80,7 @@ def restart(model: Denoiser, noise: Noise, x: Array, sigmas: Array) -> Iterator[
     Where it goes back up to a larger sigma, noise makes up the difference.
     """
     reached = sigmas[0]
-    for sigma, sigma_next in restart_steps(sigmas):
+    for sigma, sigma_next in restart_path(sigmas):
         if sigma > reached:
             x = x + sqrt(sigma**2 - reached**2) * noise()
         x = _heun(model, x, sigma, sigma_next)
@@ -93,7 +94,7 @@ def fast_orders(evaluations: int) -> list[int]:
     return [3] * thirds + [left] if left else [3] * (thirds - 1) + [2, 1]
 
 
-def restart_steps(sigmas: Array) -> list[tuple[float, float]]:
+def restart_path(sigmas: Array) -> list[tuple[float, float]]:
     """N steps from sigma to sigma, of which a part goes once more, or twice more, through the same small sigmas."""
     steps = len(sigmas) - 1
     if steps < RESTART_ONCE:

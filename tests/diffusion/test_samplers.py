@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gesso.diffusion.noise import NoiseSource
 from gesso.diffusion.sampler_run import noise_levels, record_sampler
-from gesso.diffusion.samplers import SAMPLERS, Sampler, fast_orders, karras, restart_steps
+from gesso.diffusion.samplers import SAMPLERS, Sampler, fast_orders, karras, restart_path
 from gesso.diffusion.schedulers import Diffusion, build_scheduler
 from gesso.diffusion.solver_table import Start, compile_sampler, compile_table
 from gesso.diffusion.span import DenoisingEnd, DenoisingStart, Span, Strength, WholeRun
@@ -111,7 +111,7 @@ def test_dpm_fast_shares_its_evaluations_out_in_threes(steps):
 @given(steps=step_counts)
 def test_restart_takes_the_steps_it_is_given_and_ends_where_it_should(steps):
     sigmas = levels("Restart", steps).sigmas
-    path = restart_steps(sigmas)
+    path = restart_path(sigmas)
     assert len(path) == steps
     assert (path[0][0], path[-1][1]) == (sigmas[0], 0)
     assert all(sigma > sigma_next for sigma, sigma_next in path)
@@ -119,7 +119,7 @@ def test_restart_takes_the_steps_it_is_given_and_ends_where_it_should(steps):
 
 @pytest.mark.parametrize(("steps", "times"), [(19, 0), (20, 1), (35, 1), (36, 2), (100, 2)])
 def test_restart_goes_back_up_as_often_as_its_steps_allow(steps, times):
-    path = restart_steps(levels("Restart", steps).sigmas)
+    path = restart_path(levels("Restart", steps).sigmas)
     ups = [(one[1], other[0]) for one, other in pairwise(path) if other[0] != one[1]]
     assert len(ups) == times
     assert len(set(ups)) <= 1
@@ -129,7 +129,7 @@ def test_restart_goes_back_up_as_often_as_its_steps_allow(steps, times):
 
 
 def test_restart_over_small_sigmas_alone_never_goes_up():
-    path = restart_steps(np.append(np.geomspace(0.09, 0.03, 25), 0))
+    path = restart_path(np.append(np.geomspace(0.09, 0.03, 25), 0))
     assert all(one[1] == other[0] for one, other in pairwise(path))
 
 
@@ -158,6 +158,22 @@ def test_a_perfect_model_of_one_picture_leads_to_it(name):
     *_, result = SAMPLERS[name].loop(lambda x, sigma: picture, lambda: noise(picture.shape), x, sampling)
     left = sampling[-2] if name == "DPM fast" else 0
     assert np.abs(result - picture).max() <= 5 * left + 1e-9
+
+
+def test_dpm_fast_goes_on_where_its_sigmas_would_end_in_visible_noise():
+    """As with "trailing" spacing, from a sigma where there is nothing but noise."""
+    sampling = np.append(np.geomspace(4096, 0.2, 25), 0)
+    seen = []
+
+    def model(x, sigma):
+        seen.append(sigma)
+        return np.full(x.shape, 0.7)
+
+    *_, result = SAMPLERS["DPM fast"].loop(
+        model, lambda: np.zeros(2), 0.7 + sampling[0] * np.array([1.0, -1.0]), sampling
+    )
+    assert len(seen) == 25
+    np.testing.assert_allclose(result, [0.75, 0.65])
 
 
 @each_sampler
