@@ -14,13 +14,14 @@ from gesso.prompt.brackets import ROUND, Brackets
 
 _DECIMAL = r"[+-]?(?:\d++(?:\.\d*+)?|\.\d++)"
 _NOT_FINITE = r"[+-]?(?:[iI][nN][fF](?:[iI][nN][iI][tT][yY])?|[nN][aA][nN])"
+_NUMBER = rf"(?:{_DECIMAL}(?:[eE][+-]?\d++)?|{_NOT_FINITE})"
 _TOKEN = re.compile(
     rf"""
       \\ (?P<escaped> [\\()\[\]]? )
     | (?P<opening> [(\[]++ )
-    | : \s*+ (?P<weight> {_DECIMAL} (?: [eE][+-]?\d++ )? | {_NOT_FINITE} ) \s*+ \)
+    | : \s*+ (?P<weight> {_NUMBER} ) \s*+ \)
     | (?P<closing> [)\]]++ )
-    | (?P<words> [^\\()\[\]:]++ | : )
+    | (?P<words> (?: [^\\()\[\]:]++ | : (?! \s*+ {_NUMBER} \s*+ \) ) )++ )
     """,
     re.VERBOSE,
 )
@@ -93,6 +94,8 @@ class _Reader:
                 self.brackets.open_square()
 
     def _close(self, marks: str, factor: float = ROUND) -> None:
+        if not (self.brackets.round or self.brackets.square):
+            return self._write(marks)
         for mark in marks:
             if mark == ")" and self.brackets.round:
                 self.brackets.close_round(factor)

@@ -1,8 +1,8 @@
 """Brackets: what those around a word multiply its weight by.
 
 Round and square brackets are counted apart and may overlap. Their factors multiply in the order in which they close, so
-that weights are AUTOMATIC1111's to the last bit. Of more than 16 the outer ones are multiplied beforehand, once for all
-words within: the last bits may differ there, but time stays linear however deep they nest.
+that weights are AUTOMATIC1111's to the last bit. Where more than 16 nest, they multiply from the outermost in, once for
+all words within: the last bits may differ there, but time stays linear however deep they nest.
 """
 
 import math
@@ -25,6 +25,7 @@ class Brackets:
         self.round = 0
         self.square = 0
         self._outer = [0]
+        self._depths = [0]
         self._factors = [1.0]
         self._closed: list[float] = [math.inf]
         self._closings = 0
@@ -46,20 +47,21 @@ class Brackets:
 
     def weight(self, round_bracket: int, square_bracket: int) -> float:
         """Of a word directly inside these two, once the text is read; infinite or NaN beyond the range of a float."""
+        if self._depths[round_bracket] + self._depths[square_bracket] > _IN_ORDER:
+            return _scaled(self._products[round_bracket], self._products[square_bracket])
         weight = 1.0
-        for _ in range(_IN_ORDER):
+        while round_bracket or square_bracket:
             if round_bracket and (not square_bracket or self._closed[round_bracket] <= self._closed[square_bracket]):
                 weight *= self._factors[round_bracket]
                 round_bracket = self._outer[round_bracket]
-            elif square_bracket:
+            else:
                 weight *= self._factors[square_bracket]
                 square_bracket = self._outer[square_bracket]
-            else:
-                return weight
-        return _scaled(weight, [self._products[round_bracket], self._products[square_bracket]])
+        return weight
 
     def _open(self, outer: int, factor: float) -> None:
         self._outer.append(outer)
+        self._depths.append(self._depths[outer] + 1)
         self._factors.append(factor)
         self._closed.append(math.inf)
 
@@ -82,10 +84,8 @@ class Brackets:
         return products
 
 
-def _scaled(weight: float, products: list[tuple[float, int]]) -> float:
-    mantissa, exponent = math.frexp(weight)
-    for factor, shift in products:
-        mantissa, exponent = mantissa * factor, exponent + shift
+def _scaled(one: tuple[float, int], other: tuple[float, int]) -> float:
+    mantissa, exponent = one[0] * other[0], one[1] + other[1]
     try:
         return math.ldexp(mantissa, exponent)
     except OverflowError:

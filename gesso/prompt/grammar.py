@@ -5,14 +5,14 @@ are, for `gesso.prompt.attention` to read. One pass with a stack: time is linear
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import TypeAlias
 
 _TOKEN = re.compile(r"(?P<words>(?:[^\\\[\]():|]|\\[^\n])++)|[\[\]():|\\]")
 _NUMBER = re.compile(r"\s*+([+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]++)?)\s*+")
-_POSSIBLE_CHOICE = re.compile(rf"\||:{_NUMBER.pattern}\]")
+_SWITCH_END = re.compile(rf":{_NUMBER.pattern}\]")
 _OPENING = {")": "(", "]": "["}
 
 
@@ -42,9 +42,14 @@ def read(text: str) -> Nodes:
     text is words.
     """
     try:
-        return _Reader().read(text) if _POSSIBLE_CHOICE.search(text) else [text]
+        return _Reader().read(text) if _may_choose(text) else [text]
     except _UngrammaticalError:
         return [text]
+
+
+def _may_choose(text: str) -> bool:
+    """A quick look that spares most texts the reading: a choice needs a bar and a bracket after it, or a number."""
+    return "|" in text.rpartition("]")[0] or _SWITCH_END.search(text) is not None
 
 
 class _UngrammaticalError(Exception):
@@ -79,7 +84,7 @@ class _Reader:
             else:
                 self._read_mark(token[0])
         self._abandon()
-        return self.nodes
+        return _joined(self.nodes)
 
     def _read_mark(self, mark: str) -> None:
         if mark in "([":
@@ -129,4 +134,15 @@ class _Reader:
         return None
 
     def _between(self, marks: list[int]) -> list[Nodes]:
-        return [self.nodes[left + 1 : right] for left, right in pairwise([*marks, len(self.nodes)])]
+        return [_joined(self.nodes[left + 1 : right]) for left, right in pairwise([*marks, len(self.nodes)])]
+
+
+def _joined(nodes: Iterable[str | Switch | Alternation]) -> Nodes:
+    """With words that follow one another as one: they are put together for every step."""
+    joined: list[str | Switch | Alternation] = []
+    for are_words, run in groupby(nodes, lambda node: isinstance(node, str)):
+        if are_words:
+            joined.append("".join(map(str, run)))
+        else:
+            joined.extend(run)
+    return joined

@@ -1,6 +1,8 @@
 """Which text a prompt is at which step of a run."""
 
 import math
+from bisect import bisect_left
+from dataclasses import dataclass, field
 
 from gesso.errors import BadRequest, Problem
 from gesso.prompt.grammar import Alternation, Nodes, Switch, read
@@ -12,22 +14,45 @@ def texts(text: str, steps: int, parameter: str) -> list[tuple[int, str]]:
     Raises BadRequest where a schedule's number, or its product with the steps, is too large to be one.
     """
     nodes = read(text)
-    ends = sorted({steps, *_ends(nodes, steps, parameter)})
-    return [(end, _text_at(nodes, end, steps, parameter)) for end in ends]
+    rhythm = _rhythm(nodes, steps, parameter)
+    said: dict[tuple[int, int], str] = {}
+    for step in rhythm.ends(steps):
+        if rhythm.moment(step) not in said:
+            said[rhythm.moment(step)] = _text_at(nodes, step, steps, parameter)
+    return [(step, said[rhythm.moment(step)]) for step in rhythm.ends(steps)]
 
 
-def _ends(nodes: Nodes, steps: int, parameter: str) -> set[int]:
-    ends: set[int] = set()
+@dataclass(slots=True)
+class _Rhythm:
+    """When a text can change: after which steps its switches do, and after how many all alternations begin anew."""
+
+    switched_after: list[int] = field(default_factory=list)
+    period: int = 1
+
+    def ends(self, steps: int) -> list[int]:
+        """The last steps of the stretches of a run."""
+        if self.period > 1:
+            return list(range(1, steps + 1))
+        return sorted({steps, *(step for step in self.switched_after if step >= 1)})
+
+    def moment(self, step: int) -> tuple[int, int]:
+        """Steps of the same moment have the same text."""
+        return step % self.period, bisect_left(self.switched_after, step)
+
+
+def _rhythm(nodes: Nodes, steps: int, parameter: str) -> _Rhythm:
+    rhythm = _Rhythm()
     waiting = [nodes]
     while waiting:
         for node in waiting.pop():
             if isinstance(node, Switch):
-                ends.add(_last_step_before(node, steps, parameter))
+                rhythm.switched_after.append(_last_step_before(node, steps, parameter))
                 waiting += [node.before, node.after]
             elif isinstance(node, Alternation):
-                ends.update(range(1, steps + 1))
+                rhythm.period = math.lcm(rhythm.period, len(node.options))
                 waiting += node.options
-    return {end for end in ends if end >= 1}
+    rhythm.switched_after.sort()
+    return rhythm
 
 
 def _text_at(nodes: Nodes, step: int, steps: int, parameter: str) -> str:

@@ -4,10 +4,9 @@ Scheduling is read first and attention after it, in each text that a step comes 
 `<lora:...>` are words.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
-from typing import Final
+from typing import Final, TypeAlias
 
 from gesso.errors import BadRequest, Problem
 from gesso.prompt import chunks, schedule
@@ -15,10 +14,16 @@ from gesso.prompt.attention import Part, weigh
 from gesso.prompt.chunks import Chunk
 
 MOST_CHUNKS: Final = 512
-"""Of a prompt over all stretches of its schedule: each is encoded, and kept as long as its request runs."""
+"""Of all texts that a prompt's schedule comes to: each is encoded, and kept as long as its request runs."""
+
+MOST_CHARACTERS: Final = 400_000
+"""Of the same texts: marks make no chunks, and are read all the same."""
 
 LARGEST_WEIGHT: Final = 1e30
 """Beyond it an embedding times the weight may be no float32 number."""
+
+
+Meaning: TypeAlias = tuple[tuple[Part, ...], tuple[Chunk, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +50,8 @@ def understand(text: str, steps: int, *, parameter: str = "prompt", limit: int =
     """Read a prompt for a run of `steps` steps.
 
     Raises BadRequest, naming `parameter`, beyond `limit` characters, at a number that is not finite or that no float32
-    could hold, and where a schedule makes more than `MOST_CHUNKS` chunks of it. Lone surrogates, which no encoding of
-    text can carry, are read as U+FFFD.
+    could hold, and where a schedule makes more than `MOST_CHUNKS` chunks or `MOST_CHARACTERS` of it. Lone surrogates,
+    which no encoding of text can carry, are read as U+FFFD.
     """
     if len(text) > limit:
         problem = f"it has {len(text)} characters; at most {limit} are allowed"
@@ -58,21 +63,34 @@ def understand(text: str, steps: int, *, parameter: str = "prompt", limit: int =
 def _stretches(texts: Sequence[tuple[int, str]], parameter: str) -> list[Stretch]:
     """Equal neighbours become one; a text that comes back is not read again."""
     stretches: list[Stretch] = []
-    count = 0
-    meaning = cache(partial(_meaning, parameter=parameter))
+    meanings = _meanings(dict.fromkeys(text for _, text in texts), parameter)
     for until_step, text in texts:
-        stretch = Stretch(until_step, *meaning(text))
-        count += len(stretch.chunks)
-        if count > MOST_CHUNKS:
-            problem = f"it is more than {MOST_CHUNKS} chunks of {chunks.LENGTH} tokens over its schedule"
-            raise BadRequest.of([Problem(parameter, f"{text[:40]}...", problem)])
+        stretch = Stretch(until_step, *meanings[text])
         if stretches and stretches[-1].parts == stretch.parts:
             stretches.pop()
         stretches.append(stretch)
     return stretches
 
 
-def _meaning(text: str, parameter: str) -> tuple[tuple[Part, ...], tuple[Chunk, ...]]:
+def _meanings(texts: Iterable[str], parameter: str) -> dict[str, Meaning]:
+    meanings: dict[str, Meaning] = {}
+    characters = count = 0
+    for text in texts:
+        characters += len(text)
+        if meanings and characters > MOST_CHARACTERS:
+            raise _too_much(parameter, text, f"{MOST_CHARACTERS} characters")
+        meanings[text] = _meaning(text, parameter)
+        count += len(meanings[text][1])
+        if count > MOST_CHUNKS:
+            raise _too_much(parameter, text, f"{MOST_CHUNKS} chunks of {chunks.LENGTH} tokens")
+    return meanings
+
+
+def _too_much(parameter: str, text: str, bound: str) -> BadRequest:
+    return BadRequest.of([Problem(parameter, f"{text[:40]}...", f"it is more than {bound} over its schedule")])
+
+
+def _meaning(text: str, parameter: str) -> Meaning:
     parts = tuple(weigh(text))
     for part in parts:
         _check_weight(part, parameter)
