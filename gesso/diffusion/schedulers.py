@@ -1,11 +1,11 @@
-"""What a scheduler's name means in diffusers: a class, and every option that differs from SDXL's noise schedule.
+"""What a scheduler's name means in diffusers: a class, and its options beside the checkpoint's noise schedule.
 
-Diffusers is the source of truth for the mathematics; this module holds only the names' meaning. The noise schedule is
-that of SDXL's own configuration: beta 0.00085 to 0.012, scaled linear, 1000 train steps, "leading" spacing, offset 1.
+Diffusers is the source of truth for the mathematics; this module holds only the names' meaning.
 """
 
 import copy
 import inspect
+from collections.abc import Set
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal
@@ -13,6 +13,7 @@ from typing import Any, Literal
 import diffusers
 
 from gesso.diffusion.names import require_served
+from gesso.diffusion.noise_schedule import BETAS, LEADING, RESCALED, TRAILING, TrailingSinglestep, rescaled_betas
 
 PredictionType = Literal["epsilon", "v_prediction"]
 
@@ -33,13 +34,6 @@ class Diffusion:
             raise ValueError("a zero terminal SNR needs v_prediction: at pure noise epsilon says nothing")
 
 
-NOISE_SCHEDULE: dict[str, Any] = {
-    "beta_start": 0.00085,
-    "beta_end": 0.012,
-    "beta_schedule": "scaled_linear",
-    "num_train_timesteps": 1000,
-}
-LEADING: dict[str, Any] = {"timestep_spacing": "leading", "steps_offset": 1}
 KARRAS: dict[str, Any] = {"use_karras_sigmas": True}
 EXPONENTIAL: dict[str, Any] = {"use_exponential_sigmas": True}
 SDE: dict[str, Any] = {"algorithm_type": "sde-dpmsolver++"}
@@ -55,13 +49,15 @@ class Recipe:
     options: dict[str, Any] = field(default_factory=dict)
 
 
-DPM_MULTI = Recipe("DPMSolverMultistepScheduler", LEADING)
-DPM2 = Recipe("KDPM2DiscreteScheduler", LEADING)
-DPM2_ANCESTRAL = Recipe("KDPM2AncestralDiscreteScheduler", LEADING)
-DPM_SDE = Recipe("DPMSolverSDEScheduler", LEADING)
-EULER = Recipe("EulerDiscreteScheduler", LEADING)
-LMS = Recipe("LMSDiscreteScheduler", LEADING)
-PNDM = Recipe("PNDMScheduler", LEADING | {"skip_prk_steps": True, "set_alpha_to_one": False})
+SINGLESTEP = "DPMSolverSinglestepScheduler"
+
+DPM_MULTI = Recipe("DPMSolverMultistepScheduler")
+DPM2 = Recipe("KDPM2DiscreteScheduler")
+DPM2_ANCESTRAL = Recipe("KDPM2AncestralDiscreteScheduler")
+DPM_SDE = Recipe("DPMSolverSDEScheduler")
+EULER = Recipe("EulerDiscreteScheduler")
+LMS = Recipe("LMSDiscreteScheduler")
+PNDM = Recipe("PNDMScheduler", {"skip_prk_steps": True, "set_alpha_to_one": False})
 
 
 def _also(recipe: Recipe, *options: dict[str, Any]) -> Recipe:
@@ -71,14 +67,13 @@ def _also(recipe: Recipe, *options: dict[str, Any]) -> Recipe:
     return Recipe(recipe.scheduler, merged)
 
 
-# DPMSolverSinglestep knows no spacing of its own and always spaces evenly between the schedule's ends; that its last
-# step is of lower order is what it falls back to, loudly, when it is not told so. The samplers of
-# `gesso.diffusion.samplers` take their sigmas from Euler.
+# That its last step is of lower order is what DPMSolverSinglestep falls back to, loudly, when it is not told so. The
+# samplers of `gesso.diffusion.samplers` take their sigmas from Euler.
 RECIPES: dict[str, Recipe] = {
-    "DDIM": Recipe("DDIMScheduler", LEADING | {"clip_sample": False, "set_alpha_to_one": False}),
-    "DDPM": Recipe("DDPMScheduler", LEADING | {"clip_sample": False}),
+    "DDIM": Recipe("DDIMScheduler", {"clip_sample": False, "set_alpha_to_one": False}),
+    "DDPM": Recipe("DDPMScheduler", {"clip_sample": False}),
     "DPM Multi": DPM_MULTI,
-    "DPM Single": Recipe("DPMSolverSinglestepScheduler", {"lower_order_final": True}),
+    "DPM Single": Recipe(SINGLESTEP, {"lower_order_final": True}),
     "DPM fast": EULER,
     "DPM++ 2M": DPM_MULTI,
     "DPM++ 2M Karras": _also(DPM_MULTI, KARRAS),
@@ -100,14 +95,14 @@ RECIPES: dict[str, Recipe] = {
     "DPM2 a": DPM2_ANCESTRAL,
     "DPM2 a Karras": _also(DPM2_ANCESTRAL, KARRAS),
     "Euler": EULER,
-    "Euler a": Recipe("EulerAncestralDiscreteScheduler", LEADING),
-    "Heun": Recipe("HeunDiscreteScheduler", LEADING),
+    "Euler a": Recipe("EulerAncestralDiscreteScheduler"),
+    "Heun": Recipe("HeunDiscreteScheduler"),
     "LMS": LMS,
     "LMS Karras": _also(LMS, KARRAS),
     "PLMS": PNDM,
     "PNDM": PNDM,
     "Restart": _also(EULER, KARRAS),
-    "UniPC": Recipe("UniPCMultistepScheduler", LEADING),
+    "UniPC": Recipe("UniPCMultistepScheduler"),
 }
 
 
@@ -121,13 +116,27 @@ def build_scheduler(name: str, diffusion: Diffusion) -> Any:
 def _built_once(name: str, diffusion: Diffusion) -> Any:
     """Some constructors lay out a run of 1000 steps first, which takes longer than everything else together."""
     recipe = RECIPES[name]
-    return configure(recipe.scheduler, prediction_type=diffusion.prediction_type, **recipe.options)
+    options = recipe.options | {"prediction_type": diffusion.prediction_type}
+    if diffusion.zero_terminal_snr:
+        return _with_zero_terminal_snr(recipe.scheduler, options)
+    # DPMSolverSinglestep knows no spacing: it always spaces evenly between the schedule's ends.
+    return configure(recipe.scheduler, **options, **({} if recipe.scheduler == SINGLESTEP else LEADING))
+
+
+def _with_zero_terminal_snr(scheduler: str, options: dict[str, Any]) -> Any:
+    if scheduler == SINGLESTEP:
+        return TrailingSinglestep(**BETAS, trained_betas=rescaled_betas(), **options)
+    if RESCALED.keys() <= _known_options(scheduler):
+        return configure(scheduler, **options, **TRAILING, **RESCALED)
+    return configure(scheduler, **options, **TRAILING, trained_betas=rescaled_betas())
 
 
 def configure(scheduler: str, **options: Any) -> Any:
-    """A diffusers scheduler on SDXL's noise schedule. Raises ValueError for an option that its class does not know."""
-    scheduler_class = getattr(diffusers, scheduler)
-    unknown = options.keys() - inspect.signature(scheduler_class.__init__).parameters.keys()
-    if unknown:
+    """A diffusers scheduler on SDXL's betas. Raises ValueError for an option that its class does not know."""
+    if unknown := options.keys() - _known_options(scheduler):
         raise ValueError(f"{scheduler} knows no {', '.join(sorted(unknown))}")
-    return scheduler_class(**NOISE_SCHEDULE, **options)
+    return getattr(diffusers, scheduler)(**BETAS, **options)
+
+
+def _known_options(scheduler: str) -> Set[str]:
+    return inspect.signature(getattr(diffusers, scheduler).__init__).parameters.keys()

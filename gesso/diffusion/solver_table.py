@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gesso.diffusion.noise_schedule import require_trailing
 from gesso.diffusion.sampler_run import noise_levels, record_sampler
 from gesso.diffusion.samplers import SAMPLERS, Sampler
 from gesso.diffusion.schedulers import Diffusion, build_scheduler
@@ -80,8 +81,13 @@ class SolverTable:
 
 @lru_cache(maxsize=512)
 def compile_table(scheduler_name: str, steps: int, span: Span, diffusion: Diffusion) -> SolverTable:
-    """The table of a served scheduler's run. Raises BadRequest for another name, or a strength that leaves no step."""
+    """The table of a served scheduler's run.
+
+    Raises BadRequest for another name, a strength that leaves no step, or steps that cannot be spaced.
+    """
     scheduler = build_scheduler(scheduler_name, diffusion)
+    if diffusion.zero_terminal_snr:
+        require_trailing(steps)
     if scheduler_name in SAMPLERS:
         return compile_sampler(SAMPLERS[scheduler_name], scheduler, steps, span)
     return compile_scheduler(scheduler, steps, span)

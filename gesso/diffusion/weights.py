@@ -23,8 +23,9 @@ FAITHFUL = 1e-5
 # A window is as exact as the widest one when its residual is within this factor of it, or nothing but float64's own.
 SLACK = 4
 ROUNDING = 1e-13
-# Singular values below this share of the largest: columns that depend on one another but for float32 rounding.
-INDEPENDENT = 1e-6
+# Singular values below this share of the largest are none: columns that depend on one another but for rounding. (Not
+# for float32's: from a sigma of 4096, LMS needs what a latent keeps of one four steps back, which is as little.)
+INDEPENDENT = 1e-8
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,10 @@ from gesso.errors import ServiceUnavailable
 
 METADATA_KEY = "gesso.config"
 
-# Weights of no network, by which the community's files say how they were trained.
+# Tensors of no network, by which the community's files say how they were trained.
 V_PREDICTION_MARKER = "v_pred"
-UNSERVED_MARKERS = {"ztsnr", "edm_vpred.sigma_max", "edm_mean"}
+ZERO_TERMINAL_SNR_MARKER = "ztsnr"
+UNSERVED_MARKERS = {"edm_vpred.sigma_max", "edm_mean"}
 
 Kind = Literal["base", "refiner"]
 PredictionType = Literal["epsilon", "v_prediction"]
@@ -24,7 +25,11 @@ PredictionType = Literal["epsilon", "v_prediction"]
 @dataclass(frozen=True, slots=True)
 class Architecture:
     """`unet` and `vae` are diffusers configurations, `text_encoder` and `text_encoder_2` transformers'; None where a
-    checkpoint has no such part (a refiner has no first encoder)."""
+    checkpoint has no such part (a refiner has no first encoder).
+
+    `zero_terminal_snr`: the last train timestep was pure noise. Raises ValueError for that with epsilon, which cannot
+    be: to name the noise in pure noise is to copy it.
+    """
 
     kind: Kind
     prediction_type: PredictionType
@@ -34,6 +39,10 @@ class Architecture:
     text_encoder: Mapping[str, Any] | None
     text_encoder_2: Mapping[str, Any] | None
     zero_terminal_snr: bool = False
+
+    def __post_init__(self) -> None:
+        if self.zero_terminal_snr and self.prediction_type == "epsilon":
+            raise ValueError("a checkpoint with zero terminal SNR predicts v, and this one is said to predict epsilon")
 
     def to_metadata(self) -> dict[str, str]:
         """What a file of this shape carries in its header."""
@@ -122,7 +131,7 @@ def read_architecture(path: str, metadata: Mapping[str, str], keys: Collection[s
         return _stated(path, metadata[METADATA_KEY])
     if unserved := sorted(UNSERVED_MARKERS & set(keys)):
         raise ServiceUnavailable(f"{path} is marked {', '.join(unserved)}: such models are not served yet")
-    return replace(_standard(path, keys), prediction_type="v_prediction" if V_PREDICTION_MARKER in keys else "epsilon")
+    return _as_marked(path, _standard(path, keys), keys)
 
 
 def _stated(path: str, statement: str) -> Architecture:
@@ -130,6 +139,18 @@ def _stated(path: str, statement: str) -> Architecture:
         return Architecture(**json.loads(statement))
     except (TypeError, ValueError) as error:
         raise ServiceUnavailable(f"{path} says of its shape what cannot be read: {error}") from None
+
+
+def _as_marked(path: str, standard: Architecture, keys: Collection[str]) -> Architecture:
+    if V_PREDICTION_MARKER in keys:
+        zero_terminal_snr = ZERO_TERMINAL_SNR_MARKER in keys
+        return replace(standard, prediction_type="v_prediction", zero_terminal_snr=zero_terminal_snr)
+    if ZERO_TERMINAL_SNR_MARKER in keys:
+        raise ServiceUnavailable(
+            f"{path} is marked {ZERO_TERMINAL_SNR_MARKER} and not {V_PREDICTION_MARKER}: "
+            "a checkpoint that saw pure noise cannot predict epsilon"
+        )
+    return standard
 
 
 def _standard(path: str, keys: Collection[str]) -> Architecture:

@@ -19,7 +19,9 @@ def main() -> None:
     for name in SERVED:
         table = compile_table(name, 50, WholeRun(), EPSILON)
         largest = np.abs(np.hstack([table.latents, table.predictions])).max()
-        worst = max(deviation(name, steps, span, kind) for steps in (20, 50) for span in SPANS for kind in DIFFUSIONS)
+        worst = max(
+            deviation(name, steps, span, kind) for steps in (20, 50) for span in SPANS for kind in DIFFUSIONS.values()
+        )
         print(f"{name:<30} {table.evaluations:>11} {largest:>14.2f} {worst:>15.1e}", flush=True)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import diffusers
 import torch
 from diffusers import StableDiffusionXLImg2ImgPipeline
+from diffusers.schedulers.scheduling_ddim import rescale_zero_terminal_snr
 
 from gesso.diffusion.noise import BrownianNoise, NoiseSource
 from gesso.diffusion.schedulers import Diffusion
@@ -35,6 +36,7 @@ SDXL = {
     "set_alpha_to_one": False,
     "skip_prk_steps": True,
 }
+LAST_ALPHA = 2**-24
 CLASSES = {
     "DDIM": "DDIM",
     "DDPM": "DDPM",
@@ -62,8 +64,12 @@ def toy_model(seen: torch.Tensor, timestep: float) -> torch.Tensor:
 
 
 def lone_scheduler(name: str, steps: int, diffusion: Diffusion) -> Any:
+    """Fresh, its timesteps set. At a zero terminal SNR trailing spacing is Euler's, for a class that knows none."""
     scheduler = copy.deepcopy(_built_once(name, diffusion))
-    scheduler.set_timesteps(steps)
+    if diffusion.zero_terminal_snr and "timestep_spacing" not in scheduler.config:
+        scheduler.set_timesteps(timesteps=lone_scheduler("Euler", steps, diffusion).timesteps.tolist())
+    else:
+        scheduler.set_timesteps(steps)
     return scheduler
 
 
@@ -82,20 +88,35 @@ def _built_once(name: str, diffusion: Diffusion) -> Any:
         method = method[:8]
     scheduler_class = getattr(diffusers, CLASSES[method] + "Scheduler")
     known = inspect.signature(scheduler_class.__init__).parameters
+    if not diffusion.zero_terminal_snr:
+        return scheduler_class(**{option: value for option, value in options.items() if option in known})
+    options |= {"timestep_spacing": "trailing", "steps_offset": 0, "rescale_betas_zero_snr": True}
+    if "rescale_betas_zero_snr" not in known:
+        options["trained_betas"] = _rescaled_betas()
     return scheduler_class(**{option: value for option, value in options.items() if option in known})
+
+
+def _rescaled_betas() -> list[float]:
+    """Diffusers' own, but for the last: it makes the last cumulative alpha diffusers' floor instead of 0."""
+    rescaled = rescale_zero_terminal_snr(torch.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2).double()
+    rescaled[-1] = 1 - LAST_ALPHA / (1 - rescaled[:-1]).prod()
+    return rescaled.tolist()
 
 
 def lone_run(
     scheduler: Any, model: Model, steps: int, span: Span, start: torch.Tensor, source: NoiseSource
 ) -> list[torch.Tensor]:
-    """The latents, the first one included. `start`: the image's latents, for the spans that begin with some."""
+    """The latents, the first one included. `start`: the image's latents, for the spans that begin with some.
+
+    In the precision of `start`; `source` draws in the same.
+    """
     generator = source.generator
     timesteps = _timesteps(scheduler, steps, span)
     latents = start
     if isinstance(span, Strength):
-        latents = scheduler.add_noise(start, torch.randn(SHAPE, generator=generator), timesteps[:1])
+        latents = scheduler.add_noise(start, source.draw(SHAPE), timesteps[:1])
     elif not isinstance(span, DenoisingStart):
-        latents = torch.randn(SHAPE, generator=generator) * scheduler.init_noise_sigma
+        latents = source.draw(SHAPE) * scheduler.init_noise_sigma
     extra = {"generator": generator} if "generator" in inspect.signature(scheduler.step).parameters else {}
     if isinstance(scheduler, diffusers.DPMSolverSDEScheduler):
         scheduler.noise_sampler_seed = source.seed
@@ -146,12 +167,19 @@ def _begin_at(scheduler: Any, evaluation: int) -> None:
         scheduler.set_begin_index(evaluation)
 
 
+class DoubleNoiseSource(NoiseSource):
+    """Draws float64, as a lone run in that precision does."""
+
+    def draw(self, shape: tuple[int, ...]) -> torch.Tensor:
+        return torch.randn(shape, generator=self.generator, dtype=torch.float64)
+
+
 def table_run(table: SolverTable, model: Model, start: torch.Tensor, source: NoiseSource) -> list[torch.Tensor]:
     """The same latents by the table, float32, over windows as an engine keeps them: newest first, zero before."""
     scales = table.start
     latents = scales.latent_scale * start
     if scales.noise_scale:
-        latents = latents + scales.noise_scale * source.draw(SHAPE)
+        latents = latents + scales.noise_scale * source.draw(SHAPE).float()
     noises = _step_noises(table, source)
     a, b, s = (torch.tensor(part, dtype=torch.float32) for part in (table.latents, table.predictions, table.noise))
     states, predictions = [latents], []
@@ -169,7 +197,7 @@ def _step_noises(table: SolverTable, source: NoiseSource) -> Iterator[torch.Tens
             yield motion.between(begin, end).unsqueeze(0) if begin > 0 else torch.zeros(SHAPE)
     else:
         for draw in table.draws:
-            yield source.draw(SHAPE) if draw else torch.zeros(SHAPE)
+            yield source.draw(SHAPE).float() if draw else torch.zeros(SHAPE)
 
 
 def _window(newest_last: list[torch.Tensor]) -> torch.Tensor:

@@ -12,7 +12,7 @@ from gesso.diffusion.solver_table import SolverTable, Start, compile_scheduler, 
 from gesso.diffusion.span import DenoisingEnd, DenoisingStart, Span, Strength, WholeRun
 from gesso.errors import BadRequest
 
-from .lone_run import SHAPE, lone_run, lone_scheduler, table_run, toy_model, worst_error
+from .lone_run import SHAPE, DoubleNoiseSource, lone_run, lone_scheduler, table_run, toy_model, worst_error
 from .published_loops import EULERS, published_run
 
 # Diffusers' schedulers hand numpy torch's tensors in ways that numpy 2 calls deprecated.
@@ -26,11 +26,13 @@ SPANS: list[Span] = [
     *(part(cut) for cut in CUTS for part in (DenoisingEnd, DenoisingStart)),
 ]
 EPSILON, VELOCITY = Diffusion("epsilon"), Diffusion("v_prediction")
-DIFFUSIONS = [EPSILON, VELOCITY]
+FROM_PURE_NOISE = Diffusion("v_prediction", zero_terminal_snr=True)
+DIFFUSIONS = {"epsilon": EPSILON, "v": VELOCITY, "v from pure noise": FROM_PURE_NOISE}
+# From a sigma of 4096 these step to a difference of large numbers, of which diffusers' own loops lose three digits in
+# float32 (9e-4 at 20 steps, of Heun): the oracle is then its loop in float64. The table does without that difference.
+ROUGH_FROM_PURE_NOISE = ["Heun", "DPM2", "DPM2 a"]
 TWO_EVALUATIONS = [name for name in SERVED if name.startswith(("Heun", "DPM2", "DPM++ SDE", "DPM++ 2S a", "Restart"))]
 PLMS = ["PNDM", "PLMS"]
-# Their next latent hangs on the last one alone, so a run cut in two is the run.
-WITHOUT_HISTORY = [name for name in SERVED if name.startswith(("DD", "Euler", "Heun", "DPM2"))] + list(EULERS)
 
 each_name = pytest.mark.parametrize("name", SERVED)
 
@@ -38,38 +40,36 @@ each_name = pytest.mark.parametrize("name", SERVED)
 def deviation(name: str, steps: int, span: Span, diffusion: Diffusion) -> float:
     """Of the table's latents from the lone run's; that both drew equally much noise is asserted."""
     start = torch.randn(SHAPE, generator=torch.Generator().manual_seed(3))
-    ours, theirs = NoiseSource(11), NoiseSource(11)
+    double = diffusion == FROM_PURE_NOISE and name in ROUGH_FROM_PURE_NOISE
+    ours, theirs = (DoubleNoiseSource(11) if double else NoiseSource(11) for _ in range(2))
     found = table_run(compile_table(name, steps, span, diffusion), toy_model, start, ours)
-    scheduler = lone_scheduler(EULERS.get(name, name), steps, diffusion)
-    if name in EULERS:
-        expected = published_run(name, scheduler, toy_model, span, start, theirs)
-    else:
-        expected = lone_run(scheduler, toy_model, steps, span, start, theirs)
+    expected = oracle(name, steps, span, diffusion, start.double() if double else start, theirs)
     assert torch.equal(ours.generator.get_state(), theirs.generator.get_state())
     return worst_error(found, expected)
 
 
+def oracle(
+    name: str, steps: int, span: Span, diffusion: Diffusion, start: torch.Tensor, source: NoiseSource
+) -> list[torch.Tensor]:
+    """The latents of diffusers' own loop, or of the loop published."""
+    scheduler = lone_scheduler(EULERS.get(name, name), steps, diffusion)
+    if name in EULERS:
+        return published_run(name, scheduler, toy_model, span, start, source)
+    return lone_run(scheduler, toy_model, steps, span, start, source)
+
+
+@pytest.mark.parametrize("diffusion", DIFFUSIONS.values(), ids=DIFFUSIONS)
 @each_name
-def test_a_table_makes_the_latents_of_its_own_diffusers_loop_after_every_evaluation(name):
-    worst = {span: deviation(name, 20, span, EPSILON) for span in SPANS}
+def test_a_table_makes_the_latents_of_its_own_diffusers_loop_after_every_evaluation(name, diffusion):
+    worst = {span: deviation(name, 20, span, diffusion) for span in SPANS}
     assert max(worst.values()) <= PARITY, worst
 
 
+@pytest.mark.parametrize("steps", [25, 50, 100])
+@pytest.mark.parametrize("diffusion", DIFFUSIONS.values(), ids=DIFFUSIONS)
 @each_name
-def test_a_table_for_v_prediction_does_so_too(name):
-    spans = (WholeRun(), Strength(0.65), DenoisingEnd(0.8), DenoisingStart(0.5))
-    worst = {span: deviation(name, 20, span, VELOCITY) for span in spans}
-    assert max(worst.values()) <= PARITY, worst
-
-
-@each_name
-def test_fifty_steps_stay_as_close(name):
-    assert deviation(name, 50, WholeRun(), VELOCITY) <= PARITY
-
-
-@pytest.mark.parametrize("name", ["UniPC", "DPM++ 3M SDE Karras", "DPM2 a Karras", "PNDM", "DDPM"])
-def test_a_hundred_steps_stay_as_close(name):
-    assert deviation(name, 100, WholeRun(), EPSILON) <= PARITY
+def test_more_steps_stay_as_close(name, diffusion, steps):
+    assert deviation(name, steps, WholeRun(), diffusion) <= PARITY
 
 
 @pytest.mark.parametrize("steps", [1, 3])
@@ -85,36 +85,6 @@ def test_a_run_takes_a_known_number_of_evaluations(name):
     assert (table.evaluations, table.steps) == (expected, 20)
     assert list(np.unique(table.step_of)) == list(range(1, 21))
     assert (np.diff(table.step_of) >= 0).all()
-
-
-@pytest.mark.parametrize("cut", CUTS)
-@each_name
-def test_base_and_refiner_take_every_evaluation_once(name, cut):
-    whole = compile_table(name, 20, WholeRun(), EPSILON)
-    base = compile_table(name, 20, DenoisingEnd(cut), EPSILON)
-    refiner = compile_table(name, 20, DenoisingStart(cut), EPSILON)
-    for part in ("timesteps", "input_scale", "step_of", "draws"):
-        joined = np.concatenate([getattr(base, part), getattr(refiner, part)])
-        assert np.array_equal(joined, getattr(whole, part)), part
-
-
-@pytest.mark.parametrize("cut", [0.03, *CUTS, 0.61, 0.97])
-@pytest.mark.parametrize("name", TWO_EVALUATIONS)
-def test_the_refiner_takes_over_at_a_steps_end(name, cut):
-    base = compile_table(name, 20, DenoisingEnd(cut), EPSILON)
-    refiner = compile_table(name, 20, DenoisingStart(cut), EPSILON)
-    assert set(base.step_of).isdisjoint(refiner.step_of)
-    assert (base.timesteps[::2] >= 1000 * (1 - cut) - 0.5).all()
-    assert (refiner.timesteps[:1] < 1000 * (1 - cut) + 0.5).all()
-
-
-@pytest.mark.parametrize("name", WITHOUT_HISTORY)
-def test_without_history_the_two_parts_of_a_run_are_the_run(name):
-    whole = compile_table(name, 20, WholeRun(), EPSILON)
-    parts = [compile_table(name, 20, span, EPSILON) for span in (DenoisingEnd(0.8), DenoisingStart(0.8))]
-    for weights in ("latents", "predictions", "noise"):
-        joined = np.concatenate([getattr(part, weights) for part in parts])
-        np.testing.assert_allclose(joined, getattr(whole, weights), atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["UniPC", "DPM++ 2M", "DPM++ 3M SDE", "LMS"])
@@ -138,7 +108,7 @@ def test_a_cut_before_the_first_or_after_the_last_timestep_leaves_a_part_with_no
 def test_v_prediction_is_epsilon_in_other_words(name):
     """The same denoiser, once told as epsilon and once as v, ends at the same latents: each class truly converts."""
     start, ending = torch.zeros(SHAPE), []
-    for diffusion in DIFFUSIONS:
+    for diffusion in (EPSILON, VELOCITY):
         table = compile_table(name, 20, WholeRun(), diffusion)
         model = toy_model if diffusion == EPSILON else as_velocity(table, name)
         # PLMS averages what the model says at different timesteps: only its first evaluation must agree.

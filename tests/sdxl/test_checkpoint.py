@@ -1,6 +1,8 @@
 """Checkpoints are read strictly, and what is wrong with one is said by name."""
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,9 +12,9 @@ from torch import Tensor
 
 from gesso.errors import ServiceUnavailable
 from gesso.prompt.chunks import Chunk
-from gesso.sdxl.architecture import Architecture, PredictionType, read_architecture
+from gesso.sdxl.architecture import SDXL_BASE, Architecture, PredictionType, read_architecture
 from gesso.sdxl.checkpoint import load_text_encoders, load_unet, load_vae
-from gesso.sdxl.weights import write_weights
+from gesso.sdxl.weights import WeightsFile, write_weights
 from tests.tiny import architecture, build_parts, write_tiny
 
 CPU = torch.device("cpu")
@@ -113,13 +115,52 @@ def test_a_part_that_is_in_no_file_is_named(tmp_path: Path) -> None:
         load_text_encoders(path, CPU, torch.float32)
 
 
-def test_the_communitys_markers_are_heeded() -> None:
+KEYS = frozenset({"model.diffusion_model.out.2.weight", "conditioner.embedders.1.model.text_projection"})
+
+
+@pytest.mark.parametrize(
+    ("markers", "prediction_type", "zero_terminal_snr"),
+    [((), "epsilon", False), (("v_pred",), "v_prediction", False), (("v_pred", "ztsnr"), "v_prediction", True)],
+)
+@pytest.mark.parametrize("marker", [torch.zeros(0), torch.zeros(1)], ids=["empty", "of one element"])
+def test_the_communitys_markers_are_heeded(
+    marker: Tensor, markers: tuple[str, ...], prediction_type: str, zero_terminal_snr: bool, tmp_path: Path
+) -> None:
     """Weights of no network by which files without a shape of their own say how they were trained."""
-    keys = {"model.diffusion_model.out.2.weight", "conditioner.embedders.1.model.text_projection"}
-    assert read_architecture("f", {}, keys).prediction_type == "epsilon"
-    assert read_architecture("f", {}, keys | {"v_pred"}).prediction_type == "v_prediction"
-    with pytest.raises(ServiceUnavailable, match="ztsnr"):
-        read_architecture("f", {}, keys | {"v_pred", "ztsnr"})
+    path = tmp_path / "x.safetensors"
+    save_file({key: torch.zeros(1) for key in KEYS} | {name: marker.clone() for name in markers}, path)
+    known = WeightsFile(str(path)).architecture
+    assert (known.prediction_type, known.zero_terminal_snr) == (prediction_type, zero_terminal_snr)
+    assert known.unet == SDXL_BASE.unet
+
+
+@pytest.mark.parametrize("markers", [{"edm_mean"}, {"edm_vpred.sigma_max"}, {"v_pred", "edm_vpred.sigma_max"}])
+def test_a_marker_of_a_training_that_is_not_served_is_refused(markers: set[str]) -> None:
+    with pytest.raises(ServiceUnavailable, match=r"marked edm_\S+: such models are not served"):
+        read_architecture("f", {}, KEYS | markers)
+
+
+def test_pure_noise_without_v_prediction_is_refused() -> None:
+    with pytest.raises(ServiceUnavailable, match=r"marked ztsnr and not v_pred: .* cannot predict epsilon"):
+        read_architecture("f", {}, KEYS | {"ztsnr"})
+    stated = json.loads(architecture().to_metadata()["gesso.config"]) | {"zero_terminal_snr": True}
+    with pytest.raises(ServiceUnavailable, match=r"f says of its shape .* said to predict epsilon"):
+        read_architecture("f", {"gesso.config": json.dumps(stated)}, KEYS)
+
+
+@pytest.mark.parametrize("zero_terminal_snr", [False, True])
+def test_a_checkpoint_says_whether_it_saw_pure_noise(zero_terminal_snr: bool, tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    shape = replace(architecture(prediction_type="v_prediction"), zero_terminal_snr=zero_terminal_snr)
+    write_weights(path, shape, unet=build_parts(shape)["unet"])
+    assert WeightsFile(str(path)).architecture == shape
+    assert load_unet(str(path), CPU, torch.float32).zero_terminal_snr == zero_terminal_snr
+
+
+def test_a_shape_that_says_nothing_of_pure_noise_never_saw_it() -> None:
+    stated = json.loads(architecture().to_metadata()["gesso.config"])
+    del stated["zero_terminal_snr"]
+    assert not read_architecture("f", {"gesso.config": json.dumps(stated)}, KEYS).zero_terminal_snr
 
 
 def test_a_shape_that_cannot_be_read_is_told_with_its_file(tmp_path: Path) -> None:
