@@ -12,6 +12,7 @@ import diffusers
 import numpy as np
 import torch
 from diffusers.schedulers.scheduling_euler_discrete import rescale_zero_terminal_snr
+from numpy.typing import NDArray
 
 from gesso.diffusion.span import TRAIN_TIMESTEPS
 from gesso.errors import BadRequest
@@ -48,14 +49,20 @@ def rescaled_betas() -> tuple[float, ...]:
 
 
 def trailing_timesteps(steps: int) -> list[int]:
-    """Evenly spaced down from the last train timestep."""
-    return [int(np.round(TRAIN_TIMESTEPS - step * TRAIN_TIMESTEPS / steps)) - 1 for step in range(steps)]
+    """[steps], evenly spaced down from the last train timestep."""
+    timesteps: list[int] = (_trailing(steps)[:steps].round() - 1).astype(int).tolist()
+    return timesteps
 
 
 def require_trailing(steps: int) -> None:
     """Raises BadRequest where diffusers' own trailing spacing has a step too many, by a rounding error (61 steps)."""
-    if len(np.arange(TRAIN_TIMESTEPS, 0, -TRAIN_TIMESTEPS / steps)) != steps:
+    if len(_trailing(steps)) != steps:
         raise BadRequest(
             f"{steps} steps cannot be spaced evenly with a checkpoint of zero terminal SNR; "
             f"ask for {steps - 1} or {steps + 1}"
         )
+
+
+def _trailing(steps: int) -> NDArray[np.float64]:
+    """As diffusers counts down, to its last bit."""
+    return np.arange(TRAIN_TIMESTEPS, 0, -TRAIN_TIMESTEPS / steps)
