@@ -7,7 +7,7 @@ import torch
 
 from gesso.diffusion.names import SERVED
 from gesso.diffusion.noise import NoiseSource
-from gesso.diffusion.schedulers import Diffusion, build_scheduler, configure
+from gesso.diffusion.schedulers import Diffusion, build_scheduler
 from gesso.diffusion.solver_table import SolverTable, Start, compile_scheduler, compile_table
 from gesso.diffusion.span import DenoisingEnd, DenoisingStart, Span, Strength, WholeRun
 from gesso.errors import BadRequest
@@ -137,27 +137,6 @@ def signal_rates(table: SolverTable, name: str) -> np.ndarray:
     if hasattr(scheduler, "sigmas"):
         return (1 / np.sqrt(scheduler.sigmas[:-1].double().numpy() ** 2 + 1)).astype(np.float64)
     return scheduler.alphas_cumprod.double().numpy()[table.timesteps.astype(int)] ** 0.5
-
-
-@pytest.mark.parametrize(
-    "scheduler",
-    [
-        lambda: configure("DDIMScheduler", clip_sample=True),
-        lambda: configure("DDPMScheduler", clip_sample=True),
-        lambda: configure("DDIMScheduler", clip_sample=False, thresholding=True),
-        lambda: configure("DPMSolverMultistepScheduler", thresholding=True),
-        lambda: configure("UniPCMultistepScheduler", thresholding=True),
-    ],
-)
-def test_a_scheduler_that_clips_is_refused(scheduler):
-    with pytest.raises(ValueError, match=r"no sum over a window|not linear"):
-        compile_scheduler(scheduler(), 20, WholeRun())
-
-
-def test_a_scheduler_that_would_clip_only_large_latents_is_refused():
-    scheduler = configure("DDIMScheduler", clip_sample=True, clip_sample_range=100)
-    with pytest.raises(ValueError, match="not linear"):
-        compile_scheduler(scheduler, 20, WholeRun())
 
 
 def test_a_scheduler_that_draws_twice_a_step_is_refused():
