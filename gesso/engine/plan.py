@@ -13,6 +13,7 @@ from gesso.diffusion.solver_table import SolverTable, compile_table
 from gesso.diffusion.span import DenoisingEnd, DenoisingStart, Span, Strength, WholeRun
 from gesso.engine.messages import CheckpointFiles, Paint
 from gesso.engine.models import Models
+from gesso.errors import BadRequest
 from gesso.prompt.chunks import Chunk
 from gesso.prompt.understanding import Stretch
 from gesso.sdxl.architecture import Kind
@@ -51,17 +52,29 @@ def plan(request: Paint, models: Models) -> tuple[Leg, ...]:
     """The legs of a request. Their UNets are in use until given back, one use a leg.
 
     Raises:
-        BadRequest: the scheduler cannot run as asked.
+        BadRequest: the scheduler cannot run as asked, or the refiner cannot take over from this base.
         ServiceUnavailable: a checkpoint cannot be loaded, or is of the wrong kind.
     """
     legs: list[Leg] = []
     try:
         for run in _runs(request):
             legs.append(_leg(request, models, *run))
+        _require_one_noise_schedule(request, legs)
     except BaseException:
         abandon(legs, models)
         raise
     return tuple(legs)
+
+
+def _require_one_noise_schedule(request: Paint, legs: Sequence[Leg]) -> None:
+    """Between base and refiner a latent is as noisy as the schedule says, and so both must mean the same schedule."""
+    shares = request.refinement is not None and request.refinement.high_noise_fraction > 0
+    if shares and len({leg.unet.zero_terminal_snr for leg in legs}) > 1:
+        base, refiner = (leg.files.id for leg in legs)
+        raise BadRequest(
+            f"the refiner {refiner!r} cannot take over from {base!r}, of which only one was trained to pure noise "
+            "(zero terminal SNR); ask for a high-noise fraction of 0 or 1"
+        )
 
 
 def abandon(legs: Sequence[Leg], models: Models) -> None:

@@ -41,6 +41,7 @@ class LoneRun:
     width: int = 64
     height: int = 96
     prediction_type: PredictionType = "epsilon"
+    zero_terminal_snr: bool = False
 
 
 def text_to_image(run: LoneRun, denoising_end: float | None = None, source: NoiseSource | None = None) -> Tensor:
@@ -238,7 +239,7 @@ def _refiner(run: LoneRun) -> Any:
 
 
 def _scheduler(run: LoneRun) -> Any:
-    scheduler = build_scheduler(run.scheduler, Diffusion(run.prediction_type))
+    scheduler = build_scheduler(run.scheduler, Diffusion(run.prediction_type, run.zero_terminal_snr))
     if run.scheduler.startswith("DPM++ SDE"):
         scheduler.register_to_config(noise_sampler_seed=run.seed)
         scheduler.noise_sampler_seed = run.seed
