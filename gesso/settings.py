@@ -43,6 +43,7 @@ class Settings(BaseSettings):
     engine: Literal["local", "fake"] = Field("local", description="`fake` paints placeholders at once, for load tests.")
     device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:1, ...")
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 where it is native.")
+    threads: int | None = Field(None, gt=0, description="CPU threads of the engine; by default one a core.")
     replies: Replies = Field("documented", description="Form of replies where the caller does not say.")
     fetch_allow: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Hosts or networks that start images may come from although they are private."

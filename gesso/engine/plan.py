@@ -47,6 +47,10 @@ class Leg:
     conditional: tuple[Told, ...]
     unconditional: tuple[Told, ...]
 
+    def rows(self, evaluation: int) -> tuple[Told, ...]:
+        """What the rows of one evaluation are told: the conditional one and, with guidance, the unconditional one."""
+        return self.conditional[evaluation : evaluation + 1] + self.unconditional[evaluation : evaluation + 1]
+
 
 def plan(request: Paint, models: Models) -> tuple[Leg, ...]:
     """The legs of a request. Their UNets are in use until given back, one use a leg.
@@ -103,7 +107,7 @@ def _leg(request: Paint, models: Models, files: CheckpointFiles, kind: Kind, spa
     try:
         diffusion = Diffusion(unet.prediction_type, unet.zero_terminal_snr)
         table = compile_table(request.scheduler, request.steps, span, diffusion)
-        steps = _prompt_steps(table, span, steps_before)
+        steps = _prompt_steps(table, span, request.steps, steps_before)
         words = [Words(_holding(request.prompt, step), _holding(request.negative_prompt, step)) for step in steps]
         encoded = {one: _encoded(request, models, files, unet, one) for one in dict.fromkeys(words)}
         conditional, unconditional = _told(request, models, unet, table, [encoded[one] for one in words])
@@ -122,10 +126,13 @@ def _leg(request: Paint, models: Models, files: CheckpointFiles, kind: Kind, spa
         raise
 
 
-def _prompt_steps(table: SolverTable, span: Span, steps_before: int) -> list[int]:
-    """The step, from 1, that a prompt's schedule counts for each evaluation: over the steps really taken."""
-    skipped = int(table.step_of[0]) - 1 if isinstance(span, Strength) and table.evaluations else 0
-    return [int(step) - skipped + steps_before for step in table.step_of]
+def _prompt_steps(table: SolverTable, span: Span, steps: int, steps_before: int) -> list[int]:
+    """The step, from 1, that a prompt's schedule counts for each evaluation: over the steps really taken.
+
+    PLMS takes one evaluation more than steps, wherever it begins: its first two count as one step.
+    """
+    skipped = span.skipped(steps) if isinstance(span, Strength) else 0
+    return [max(int(step) - skipped, 1) + steps_before for step in table.step_of]
 
 
 def _holding(schedule: tuple[Stretch, ...], step: int) -> tuple[Chunk, ...]:

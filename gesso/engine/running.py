@@ -12,12 +12,18 @@ from gesso.settings import Settings
 @asynccontextmanager
 async def running_engine(settings: Settings) -> AsyncIterator[FakeEngine | LocalEngine]:
     """Started at the beginning of the block, stopped at its end."""
-    engine = FakeEngine() if settings.engine == "fake" else LocalEngine(settings.device, settings.precision)
+    engine = _engine(settings)
     await engine.start()
     try:
         yield engine
     finally:
         await engine.stop()
+
+
+def _engine(settings: Settings) -> FakeEngine | LocalEngine:
+    if settings.engine == "fake":
+        return FakeEngine()
+    return LocalEngine(settings.device, settings.precision, settings.threads)
 
 
 async def wait_until_ready(engine: FakeEngine | LocalEngine, seconds: float) -> bool:

@@ -11,6 +11,8 @@ import signal
 import threading
 from multiprocessing.connection import Connection
 
+import torch
+
 from gesso.engine.loop import Loop
 from gesso.engine.messages import Cancel, Command, Event, Heartbeat
 from gesso.engine.models import Models, Precision, choose_device, choose_dtype
@@ -51,7 +53,10 @@ def main() -> None:
     parser.add_argument("--socket", type=int, required=True)
     parser.add_argument("--device", required=True)
     parser.add_argument("--precision", required=True)
+    parser.add_argument("--threads", type=int)
     options = parser.parse_args()
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
     log_to_standard_error()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the server, which ends this process in its own time
     line = Line(Connection(options.socket))

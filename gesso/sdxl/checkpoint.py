@@ -1,5 +1,6 @@
 """A checkpoint's networks, built and filled from its file; nothing is asked of the network or of a hub's cache."""
 
+import json
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -32,6 +33,7 @@ def load_unet(path: str, device: torch.device, dtype: torch.dtype) -> Unet:
     known = file.architecture
     return Unet(
         _settled(network, device),
+        form=json.dumps(dict(known.unet), sort_keys=True),
         kind=known.kind,
         prediction_type=known.prediction_type,
         zero_terminal_snr=known.zero_terminal_snr,

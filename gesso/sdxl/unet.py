@@ -28,11 +28,13 @@ class Told:
 class Unet:
     """A base or refiner UNet, and how it was trained.
 
+    `form`: UNets of equal form have the same layers, of the same widths.
     `zero_terminal_snr`: its last train timestep was pure noise. `zeros_for_empty`: an empty negative prompt is
     embeddings of zeros, not of "".
     """
 
     network: UnetNetwork
+    form: str
     kind: Kind
     prediction_type: PredictionType
     zero_terminal_snr: bool

@@ -44,7 +44,7 @@ def refined(request: Paint, folder: Path) -> Paint:
 
 def test_more_images_than_slots_wait_and_are_all_painted(loop: RecordingLoop, folder: Path) -> None:
     requests = [
-        replace(small_request(folder, number, steps=40), seeds=(number, number + 100)) for number in range(SLOTS)
+        replace(small_request(folder, number, steps=20), seeds=(number, number + 100)) for number in range(SLOTS)
     ]
     most = 0
     for request in requests:

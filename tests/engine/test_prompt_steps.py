@@ -120,7 +120,7 @@ def test_text_to_image_counts_its_steps(scheduler: str, studio: Studio) -> None:
 
 
 @pytest.mark.parametrize("strength", [0.3, 1.0])
-@pytest.mark.parametrize("scheduler", SCHEDULERS[:-1])
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_image_to_image_counts_the_steps_really_taken(scheduler: str, strength: float, studio: Studio) -> None:
     taken = int(STEPS * strength)
     start = Image.effect_mandelbrot((64, 64), (-2, -1, 1, 1), 40).convert("RGB").tobytes()
@@ -135,7 +135,7 @@ def test_base_and_refiner_share_one_count(scheduler: str, studio: Studio) -> Non
     assert studio.heard(refined) == both(steps_of_evaluations(scheduler, STEPS))
 
 
-@pytest.mark.parametrize("scheduler", SCHEDULERS[:-1])
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_a_refiner_that_redraws_counts_on_from_the_whole_base_run(scheduler: str, studio: Studio) -> None:
     request = request_of(studio, scheduler, STEPS + 5)
     redrawn = replace(request, refinement=Refinement(studio.files("refiner"), 0, 0.5))
