@@ -18,12 +18,14 @@ from gesso.engine.messages import CheckpointFiles, Paint, Painted, Pixels, Refin
 from gesso.engine.models import Models
 from gesso.prompt.chunks import Chunk
 from gesso.prompt.understanding import understand
+from gesso.sdxl.architecture import PredictionType
 from gesso.sdxl.checkpoint import load_text_encoders
 from tests.engine import lone
 from tests.engine.lone import LoneRun
 from tests.engine.recording import RecordingLoop
 from tests.tiny import write_tiny
 
+PREDICTION_TYPES: tuple[PredictionType, ...] = ("epsilon", "v_prediction")
 TWO_EVALUATIONS = ("Heun", "DPM2", "DPM2 a", "DPM2 Karras", "DPM2 a Karras", "DPM++ SDE", "DPM++ SDE Karras")
 RUN = LoneRun("", steps=8, seed=98877465625, prompt="a red boat", negative_prompt="fog", guidance_scale=5.0)
 
@@ -36,13 +38,17 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("checkpoints")
-    for prediction_type in ("epsilon", "v_prediction"):
+def write_checkpoints(folder: Path) -> Path:
+    """A base and a refiner of either prediction."""
+    for prediction_type in PREDICTION_TYPES:
         write_tiny(folder / f"base-{prediction_type}.safetensors", "base", prediction_type, seed=0)
         write_tiny(folder / f"refiner-{prediction_type}.safetensors", "refiner", prediction_type, seed=1)
     return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_checkpoints(tmp_path_factory.mktemp("checkpoints"))
 
 
 @pytest.fixture(scope="module")
@@ -83,9 +89,11 @@ def check(models: Models, request: Paint, expected: Tensor) -> None:
     assert (apart <= 1).mean() >= 0.999
 
 
-@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize("prediction_type", PREDICTION_TYPES)
 @pytest.mark.parametrize("scheduler", SERVED)
-def test_text_to_image_is_the_pipelines(scheduler: str, prediction_type: str, folder: Path, models: Models) -> None:
+def test_text_to_image_is_the_pipelines(
+    scheduler: str, prediction_type: PredictionType, folder: Path, models: Models
+) -> None:
     run = replace(RUN, scheduler=scheduler, prediction_type=prediction_type)
     check(models, request_of(run, folder), lone.text_to_image(run))
 
