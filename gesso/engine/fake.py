@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 from gesso.diffusion.names import require_served
-from gesso.engine.messages import Admitted, EngineState, Event, Finished, Paint, Painted, Pixels, Progress
+from gesso.engine.messages import Admitted, EngineState, Event, Finished, Paint, Painted, Pixels, Progress, Timings
 from gesso.errors import ServiceUnavailable
 
 
@@ -15,7 +15,7 @@ class FakeEngine:
 
     def __init__(self, seconds: float = 0.0) -> None:
         self._seconds = seconds
-        self._state = EngineState("starting", ticks=0, rows=0, images=0, device="fake")
+        self._state = EngineState("starting", device="fake")
 
     @property
     def state(self) -> EngineState:
@@ -42,7 +42,8 @@ class FakeEngine:
             self._state = replace(self._state, ticks=self._state.ticks + 1, rows=self._state.rows + 1)
             yield Progress(request.id, image, request.steps, request.steps)
             yield Painted(request.id, image, _placeholder(request, seed))
-        yield Finished(request.id, self._seconds * len(request.seeds))
+        seconds = self._seconds * len(request.seeds)
+        yield Finished(request.id, seconds, Timings(0.0, 0.0, seconds, 0.0, company=1.0))
 
     def _refuse_if_down(self) -> None:
         if self._state.status == "down":

@@ -65,7 +65,7 @@ class LocalEngine:
         if threads is not None:
             self._options += ["--threads", str(threads)]
         self._running: dict[str, _Running] = {}
-        self._state = EngineState("starting", ticks=0, rows=0, images=0, device="")
+        self._state = EngineState("starting")
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
         self._sender = ThreadPoolExecutor(1, "engine-sender")  # a full socket must not stop the server's event loop
@@ -107,7 +107,7 @@ class LocalEngine:
         if self._process is not None:
             self._process.kill()
             await asyncio.to_thread(self._process.wait)
-        self._state = replace(self._state, status="down", images=0)
+        self._state = EngineState("down", device=self._state.device)
         for running in self._running.values():
             running.fail(STOPPING)
         self._sender.shutdown(wait=False)
@@ -163,7 +163,7 @@ class LocalEngine:
     def _hear(self, message: Event | Heartbeat) -> None:
         if isinstance(message, Heartbeat):
             self._deaths = 0
-            self._state = EngineState("ready", message.ticks, message.rows, message.images, message.device)
+            self._state = _state_of(message)
             return
         running = self._running.get(message.id)
         if running is None or (isinstance(message, Painted) and message.image in running.painted):
@@ -179,7 +179,7 @@ class LocalEngine:
         self._connection = None
         was_ready = self._state.status == "ready"
         self._deaths += 1
-        self._state = EngineState("down", 0, 0, 0, self._state.device)
+        self._state = EngineState("down", device=self._state.device)
         for running in self._running.values():
             running.attempts += was_ready
             if running.attempts >= ATTEMPTS:
@@ -208,6 +208,11 @@ class LocalEngine:
         self._process.kill()
         status = await asyncio.to_thread(self._process.wait)
         log.error("the engine died", exit_status=status, requests=len(self._running), deaths=self._deaths)
+
+
+def _state_of(beat: Heartbeat) -> EngineState:
+    work = (beat.ticks, beat.rows, beat.images, beat.waiting, beat.batches)
+    return EngineState("ready", *work, beat.device)
 
 
 def _error(event: Failed) -> GessoError:

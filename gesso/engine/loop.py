@@ -1,7 +1,7 @@
 """The running batch: admit, choose, step, retire. Images join and leave at any step."""
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,7 +13,19 @@ from gesso.diffusion.update import advance
 from gesso.engine.agreement import Agreement
 from gesso.engine.choose import Candidate, choose
 from gesso.engine.flight import InFlight
-from gesso.engine.messages import Admitted, Event, Failed, Finished, Paint, Painted, Pixels, Progress
+from gesso.engine.messages import (
+    Admitted,
+    Batch,
+    Event,
+    Failed,
+    Finished,
+    Paint,
+    Painted,
+    Pixels,
+    Progress,
+    Stage,
+    Timings,
+)
 from gesso.engine.models import Models
 from gesso.engine.plan import Leg, abandon, plan
 from gesso.engine.rows import predict
@@ -50,11 +62,29 @@ class Loop:
         self._agreement = Agreement()
         self.ticks = 0
         self.rows = 0
+        self.stage: Stage = "idle"
+        self.stages = 0
 
     @property
     def images(self) -> int:
         """Images in flight."""
         return len(self._flight)
+
+    @property
+    def waiting(self) -> int:
+        """Images not admitted yet."""
+        begun = sum(len(running.unadmitted) for running in tuple(self._running.values()))
+        return begun + sum(len(request.seeds) for request in tuple(self._waiting))
+
+    @property
+    def batches(self) -> tuple[Batch, ...]:
+        """What the images in flight are; may be asked from another thread, as all that a heartbeat says."""
+        kinds = Counter((one.leg.files.id, one.request.width, one.request.height) for one in tuple(self._flight))
+        return tuple(Batch(*kind, images) for kind, images in kinds.items())
+
+    def _enter(self, stage: Stage) -> None:
+        self.stage = stage
+        self.stages += 1
 
     @property
     def idle(self) -> bool:
@@ -73,8 +103,11 @@ class Loop:
     @torch.inference_mode()
     def turn(self) -> None:
         """Admit one image, step one batch, retire what is done."""
+        self._enter("preparing")
         self._admit()
+        self._enter("denoising")
         self._step()
+        self._enter("idle")
 
     def _admit(self) -> None:
         request = self._next_to_admit()
@@ -179,10 +212,12 @@ class Loop:
         running = self._running[request.id]
         running.unpainted -= 1
         if not running.unpainted:
-            self._emit(Finished(request.id, time.monotonic() - running.admitted_at))
+            seconds = time.monotonic() - running.admitted_at
+            self._emit(Finished(request.id, seconds, Timings(0.0, 0.0, seconds, 0.0, company=1.0)))
             self._drop(request.id)
 
     def _decode(self, image: InFlight) -> Pixels:
+        self._enter("decoding")
         width, height = image.request.width, image.request.height
         with self._models.vae(image.request.checkpoint) as vae:
             return Pixels(width, height, vae.decode(image.latent, width, height))

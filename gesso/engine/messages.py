@@ -56,7 +56,8 @@ class Paint:
     """One request: `len(seeds)` images that differ in nothing but their seed.
 
     `prompt` and `negative_prompt` say what holds until which step, the last stretch until the last step.
-    `width` and `height` are pixels; `start.pixels`, where there is one, has just this size.
+    `width` and `height` are pixels; `start.pixels`, where there is one, has just this size. `account` is a number of
+    whoever asks: an engine is fair between those of different numbers. With `previews`, unfinished images are shown.
     """
 
     id: str
@@ -71,6 +72,8 @@ class Paint:
     seeds: tuple[int, ...]
     start: StartImage | None = None
     refinement: Refinement | None = None
+    account: int = 0
+    previews: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,16 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class Preview:
+    """What image `image` (from 0) looks like after `done` model evaluations, roughly and small."""
+
+    id: str
+    image: int
+    done: int
+    pixels: Pixels
+
+
+@dataclass(frozen=True, slots=True)
 class Painted:
     """Image `image` (from 0) is done."""
 
@@ -110,11 +123,25 @@ class Painted:
 
 
 @dataclass(frozen=True, slots=True)
+class Timings:
+    """Where a request's time in the engine went, in seconds: `queue` until it was admitted, then in computing what it
+    had part in, alone or with others. `company`: the images in the UNet calls it took part in, on average, its own too.
+    """
+
+    queue: float
+    encode: float
+    denoise: float
+    decode: float
+    company: float
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """Every image of the request was painted; `seconds` from admission to here."""
 
     id: str
     seconds: float
+    timings: Timings
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,24 +155,49 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class Batch:
+    """So many images of one checkpoint and size, in pixels, are in flight."""
+
+    checkpoint: str
+    width: int
+    height: int
+    images: int
+
+
+Stage = Literal["idle", "preparing", "denoising", "decoding"]
+"""What an engine is at. `preparing`: loading a checkpoint, or what else takes as long as it takes."""
+
+
+@dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """The engine is alive: `ticks` UNet calls so far, `rows` of work in them, `images` in flight now."""
+    """The engine is alive: `ticks` UNet calls so far, `rows` of work in them, `images` in flight now, made up of
+    `batches`, and `waiting` images not admitted yet. `stages` counts the stages that it has begun, of which `stage` is
+    the present one.
+    """
 
     ticks: int
     rows: int
     images: int
+    waiting: int
+    batches: tuple[Batch, ...]
+    stage: Stage
+    stages: int
     device: str
 
 
-Event = Admitted | Progress | Painted | Finished | Failed
+Event = Admitted | Progress | Preview | Painted | Finished | Failed
 
 
 @dataclass(frozen=True, slots=True)
 class EngineState:
-    """How an engine is: `ticks` UNet calls since it started, `images` in flight, `device` as torch names it."""
+    """How an engine is: `ticks` UNet calls since it started and `rows` in them, `images` in flight, made up of
+    `batches`, `waiting` ones that it holds beside these, `device` as torch names it.
+    """
 
     status: Literal["starting", "ready", "down"]
-    ticks: int
-    rows: int
-    images: int
-    device: str
+    ticks: int = 0
+    rows: int = 0
+    images: int = 0
+    waiting: int = 0
+    batches: tuple[Batch, ...] = ()
+    device: str = ""

@@ -89,7 +89,8 @@ def _take_commands(line: Line, loop: Loop) -> None:
 def _beat(line: Line, loop: Loop, device: str) -> None:
     pause = threading.Event()
     while True:
-        line.send(Heartbeat(loop.ticks, loop.rows, loop.images, device))
+        work = (loop.ticks, loop.rows, loop.images, loop.waiting, loop.batches)
+        line.send(Heartbeat(*work, loop.stage, loop.stages, device))
         pause.wait(BEAT)
 
 

@@ -20,7 +20,7 @@ class StagedEngine(FakeEngine):
 
 def test_a_server_lives_whatever_its_engine_does_and_is_ready_when_it_is(tmp_path: Path) -> None:
     engine = StagedEngine()
-    engine.said = EngineState("starting", ticks=0, rows=0, images=0, device="cuda:0")
+    engine.said = EngineState("starting", device="cuda:0")
     with House(tmp_path, engine) as house:
         for status in ("starting", "down"):
             engine.said = replace(engine.said, status=status)
