@@ -1,26 +1,10 @@
-"""The engine's small owners: who steps, where images live, what stays loaded."""
+"""The engine's small owners: where images live, what stays loaded."""
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
-from gesso.engine.choose import Candidate, choose
 from gesso.engine.residency import Residency
 from gesso.engine.slots import Slab
-
-candidates = st.lists(st.builds(Candidate, st.sampled_from("abc"), st.integers(1, 4)), max_size=20)
-
-
-@given(candidates, st.integers(1, 16))
-def test_the_first_admitted_always_steps_and_only_its_like_join(images: list[Candidate], room: int) -> None:
-    chosen = choose(images, room)
-    assert chosen == sorted(set(chosen))
-    assert bool(chosen) == bool(images)
-    if images:
-        assert chosen[0] == 0
-        assert {images[position].key for position in chosen} == {images[0].key}
-        assert len(chosen) == 1 or sum(images[position].rows for position in chosen) <= room
 
 
 def test_a_recycled_slot_does_not_poison_its_successor() -> None:
