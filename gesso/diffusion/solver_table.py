@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from gesso.diffusion.noise_schedule import require_trailing
 from gesso.diffusion.sampler_run import noise_levels, record_sampler
 from gesso.diffusion.samplers import SAMPLERS, Sampler
+from gesso.diffusion.schedule import Schedule
 from gesso.diffusion.schedulers import Diffusion, build_scheduler
-from gesso.diffusion.span import DenoisingStart, Schedule, Span, Strength, WholeRun
+from gesso.diffusion.span import DenoisingStart, Span, Strength, WholeRun
 from gesso.diffusion.trajectory import Recording, begin_at, record
 from gesso.diffusion.weights import require_faithful, solve
 

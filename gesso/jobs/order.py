@@ -12,6 +12,7 @@ from typing import Final
 from gesso.catalogue.catalogue import Catalogue
 from gesso.catalogue.entries import ParameterValue
 from gesso.catalogue.validation import ValidRequest
+from gesso.diffusion.span import Strength
 from gesso.engine.messages import CheckpointFiles, Paint, Pixels, Refinement, StartImage
 from gesso.errors import BadRequest, Problem
 from gesso.prompt.understanding import Stretch, understand
@@ -45,9 +46,10 @@ def resolve(
     catalogue: Catalogue,
     *,
     models_dir: Path,
+    account_id: int = 0,
     start_image: Pixels | None = None,
 ) -> Order:
-    """The order that this request is, its job to be known as `request_id`.
+    """The order that this request of this account is, its job to be known as `request_id`.
 
     `start_image` is what the parameter `image` names, read and brought to its final size; the picture gets the same.
 
@@ -78,6 +80,7 @@ def resolve(
         seeds=seeds,
         start=start,
         refinement=refinement,
+        account=account_id,
     )
     request = {name: value for name, value in valid.values.items() if name != "image"} | {"seed": seeds[0]}
     cost = valid.endpoint.price_microcredits * len(seeds)
@@ -121,19 +124,10 @@ def _understood(parameter: str, text: str, steps: int, problems: list[Problem]) 
 def _steps_taken(steps: int, start: StartImage | None, refinement: Refinement | None) -> int:
     """The steps that prompts count: of base and refiner together, or of image-to-image those that are really run."""
     if start is not None:
-        return _share(steps, start.strength)
+        return Strength(start.strength).taken(steps)
     if refinement is not None and refinement.high_noise_fraction == 0:
-        return steps + _share(steps, refinement.strength)
+        return steps + Strength(refinement.strength).taken(steps)
     return steps
-
-
-def _share(steps: int, strength: float) -> int:
-    """As diffusers counts them."""
-    taken = min(int(steps * strength), steps)
-    if taken == 0:
-        sentence = f"{strength} of {steps} steps is less than one; use a higher strength or more steps"
-        raise BadRequest.of([Problem("strength", strength, sentence)])
-    return taken
 
 
 def _seeds(valid: ValidRequest) -> tuple[int, ...]:

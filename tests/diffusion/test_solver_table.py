@@ -150,7 +150,7 @@ def test_a_scheduler_that_draws_twice_a_step_is_refused():
 
 
 def test_a_strength_that_leaves_no_step_is_refused():
-    with pytest.raises(BadRequest, match=r"0\.04 leaves nothing to do in 20 steps"):
+    with pytest.raises(BadRequest, match=r"strength: 0\.04 of 20 steps is less than one"):
         compile_table("Euler", 20, Strength(0.04), EPSILON)
 
 
