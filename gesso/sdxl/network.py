@@ -15,27 +15,44 @@ from gesso.sdxl.blocks import DownStage, MiddleStage, ResnetBlock, Transformer, 
 
 LONGEST_PERIOD = 10_000
 
+SHAPE = (
+    "in_channels",
+    "out_channels",
+    "block_out_channels",
+    "layers_per_block",
+    "down_block_types",
+    "up_block_types",
+    "attention_head_dim",
+    "transformer_layers_per_block",
+    "cross_attention_dim",
+    "addition_time_embed_dim",
+    "projection_class_embeddings_input_dim",
+)
+"""Options of a diffusers configuration that every file states, as its own."""
+
+EACH_LEVEL = ("block_out_channels", "down_block_types", "attention_head_dim", "transformer_layers_per_block")
+"""Of these, the ones that are lists from the finest level to the coarsest."""
+
+OPTIONAL = {"norm_num_groups", "sample_size", "dropout", "addition_embed_type_num_heads"}
+"""Options that may be stated as well; all but the first change no prediction of an SDXL UNet."""
+
 SDXL_ONLY: dict[str, Any] = {
     "act_fn": "silu",
     "addition_embed_type": "text_time",
-    "class_embed_type": None,
+    "attention_type": "default",
     "conv_in_kernel": 3,
     "conv_out_kernel": 3,
     "downsample_padding": 1,
-    "dual_cross_attention": False,
     "flip_sin_to_cos": True,
-    "freq_shift": 0,
     "mid_block_scale_factor": 1,
     "mid_block_type": "UNetMidBlock2DCrossAttn",
     "norm_eps": 1e-5,
-    "only_cross_attention": False,
     "resnet_out_scale_factor": 1.0,
     "resnet_time_scale_shift": "default",
     "time_embedding_type": "positional",
-    "upcast_attention": False,
     "use_linear_projection": True,
 }
-"""Options of a diffusers configuration that have one value in every SDXL."""
+"""Options that have one value in every SDXL. All others are off: None, False or 0."""
 
 
 class Embedding(nn.Module):
@@ -59,8 +76,7 @@ class UnetNetwork(nn.Module):
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__()
-        if foreign := [name for name, value in SDXL_ONLY.items() if config.get(name, value) != value]:
-            raise ValueError(f"a UNet with {', '.join(f'{name} = {config[name]!r}' for name in foreign)} is not SDXL's")
+        _require_sdxls(config)
         channels = list(config["block_out_channels"])
         self._frequencies, self._size_frequencies = channels[0], config["addition_time_embed_dim"]
         inner = 4 * channels[0]
@@ -102,6 +118,23 @@ class UnetNetwork(nn.Module):
             hidden = stage(hidden, kept, each, context)
         prediction: Tensor = self.conv_out(functional.silu(self.conv_norm_out(hidden)))
         return prediction
+
+
+def _require_sdxls(config: Mapping[str, Any]) -> None:
+    if missing := [name for name in SHAPE if name not in config]:
+        raise ValueError(f"a UNet's shape needs {', '.join(missing)} too")
+    levels = len(config["down_block_types"])
+    if foreign := [name for name, value in config.items() if not _is_sdxls(name, value, levels)]:
+        raise ValueError(f"a UNet with {', '.join(f'{name} = {config[name]!r}' for name in foreign)} is not SDXL's")
+
+
+def _is_sdxls(name: str, value: Any, levels: int) -> bool:
+    if name in EACH_LEVEL:
+        return isinstance(value, list | tuple) and len(value) == levels
+    if name == "layers_per_block":
+        return isinstance(value, int)
+    stated_freely = name in SHAPE or name in OPTIONAL or name.startswith("_")  # the last are diffusers' notes
+    return stated_freely or (value or None) == SDXL_ONLY.get(name)
 
 
 class _Stages:

@@ -1,6 +1,6 @@
 """Our UNet is diffusers': the same weights under the same names, and the same predictions."""
 
-from dataclasses import replace
+import re
 from typing import Any
 
 import pytest
@@ -8,7 +8,7 @@ import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 from gesso.sdxl.architecture import SDXL_BASE, SDXL_REFINER, Architecture
-from gesso.sdxl.network import UnetNetwork
+from gesso.sdxl.network import SHAPE, UnetNetwork
 from tests.tiny import architecture
 
 DEEP: dict[str, Any] = dict(architecture("base").unet) | {
@@ -66,7 +66,35 @@ def test_predictions_are_diffusers(config: dict[str, Any], height: int, width: i
     assert (predicted - expected).abs().max() <= 1e-5 * expected.abs().max()
 
 
-def test_a_unet_of_another_kind_is_refused_by_the_option_that_tells() -> None:
-    foreign = replace(architecture(), unet=dict(architecture().unet) | {"act_fn": "gelu"})
-    with pytest.raises(ValueError, match="act_fn = 'gelu'"):
-        UnetNetwork(foreign.unet)
+FOREIGN: dict[str, Any] = {
+    "act_fn": "gelu",
+    "attention_head_dim": 2,
+    "center_input_sample": True,
+    "cross_attention_norm": "layer_norm",
+    "layers_per_block": [1, 1],
+    "mid_block_type": None,
+    "num_attention_heads": [2, 4],
+    "time_embedding_act_fn": "silu",
+    "transformer_layers_per_block": [1],
+}
+"""What diffusers' UNet can also be, and SDXL's never is."""
+
+
+@pytest.mark.parametrize("option", FOREIGN)
+def test_a_unet_of_another_kind_is_refused_by_the_option_that_tells(option: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"{option} = {FOREIGN[option]!r} is not SDXL's")):
+        UnetNetwork(dict(architecture().unet) | {option: FOREIGN[option]})
+
+
+@pytest.mark.parametrize("option", SHAPE)
+def test_a_shape_that_lacks_an_option_is_refused_by_its_name(option: str) -> None:
+    config = {name: value for name, value in architecture().unet.items() if name != option}
+    with pytest.raises(ValueError, match=f"shape needs {option} too"):
+        UnetNetwork(config)
+
+
+def test_a_configuration_written_out_in_full_as_diffusers_does_is_sdxls() -> None:
+    """With an option that is off said to be null or false, as Stability's own file does."""
+    full = dict(UNet2DConditionModel.from_config(dict(architecture().unet)).config) | {"upcast_attention": None}
+    assert len(full) > 2 * len(architecture().unet)
+    assert UnetNetwork(full).state_dict().keys() == UnetNetwork(architecture().unet).state_dict().keys()
