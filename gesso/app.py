@@ -16,6 +16,7 @@ import uvicorn
 
 from gesso.accounts.keys import Keys
 from gesso.api.application import create_api
+from gesso.api.metrics import Metrics
 from gesso.api.parts import Parts
 from gesso.catalogue.catalogue import Catalogue, load_catalogue
 from gesso.catalogue.validation import read_request
@@ -67,7 +68,9 @@ async def running_parts(settings: Settings, engine: Engine) -> AsyncIterator[tup
         stack.push_async_callback(decoder.stop)
         pictures = PictureFolder(settings.pictures_dir)
         queue = Queue(settings.queue_per_account, settings.queue_total)
-        service = Service(database, pictures, engine, queue, Presence(settings.data_dir / "servers"))
+        metrics = Metrics(lambda: engine.state, queue)
+        presence = Presence(settings.data_dir / "servers")
+        service = Service(database, pictures, engine, queue, presence, metrics.delivered)
         await service.start()
         stack.push_async_callback(service.stop)
         yield (
@@ -79,6 +82,7 @@ async def running_parts(settings: Settings, engine: Engine) -> AsyncIterator[tup
                 pictures=pictures,
                 decoder=decoder,
                 fetcher=Fetcher(Guard.opening(settings.fetch_allow)),
+                metrics=metrics,
                 engine_state=lambda: engine.state,
             ),
             first_key,

@@ -5,9 +5,10 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-from gesso.api import health, images, openapi, pages, problems, segmind
+from gesso.api import health, images, metrics, openapi, pages, problems, segmind
 from gesso.api.auth import Authentication
 from gesso.api.intake import Intake
+from gesso.api.metrics import CountingAnswers
 from gesso.api.parts import Parts
 from gesso.api.trace import Trace
 
@@ -23,5 +24,7 @@ def create_api(parts: Parts) -> ASGIApp:
     )
     for module in (segmind, images, health, openapi, pages):
         app.include_router(module.routes(parts))
+    app.include_router(metrics.routes(parts.metrics))
     problems.install(app)
-    return Trace(Intake(problems.Problems(Authentication(app, parts.keys)), parts.settings.body_limit))
+    answering = Intake(problems.Problems(Authentication(app, parts.keys)), parts.settings.body_limit)
+    return Trace(CountingAnswers(answering, parts.metrics, frozenset(parts.catalogue.endpoints)))

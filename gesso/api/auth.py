@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gesso.accounts.keys import Caller, Keys
 
-GUARDED = ("/v1", "/v2", "/sdapi")
+GUARDED = ("/v1", "/v2", "/sdapi", "/metrics")
 """Where nothing is said without a key, not even that there is nothing."""
 
 

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request
 from gesso.accounts.credit import credits_text
 from gesso.api.json_body import JsonReply
 from gesso.api.links import PICTURE_PATH, links_of
+from gesso.api.metrics import METRICS_PATH
 from gesso.api.parts import Parts
 from gesso.api.problems import ANSWERS, NOT_READY, Answer
 from gesso.api.schemas import BINARY, HEADERS, PICTURES, PROBLEM, Schema
@@ -64,7 +65,7 @@ def document(catalogue: Catalogue, base: str) -> Schema:
         },
         "servers": [{"url": base}],
         "security": [{"key": []}, {"bearer": []}],
-        "paths": {f"/v1/{slug}": {"post": _painting(one)} for slug, one in catalogue.endpoints.items()} | _open_paths(),
+        "paths": _paintings(catalogue) | _guarded_paths() | _open_paths(),
         "components": {
             "schemas": {"Pictures": PICTURES, "Problem": PROBLEM},
             "securitySchemes": {
@@ -74,6 +75,10 @@ def document(catalogue: Catalogue, base: str) -> Schema:
             "responses": _error_responses(),
         },
     }
+
+
+def _paintings(catalogue: Catalogue) -> Schema:
+    return {f"/v1/{slug}": {"post": _painting(endpoint)} for slug, endpoint in catalogue.endpoints.items()}
 
 
 def _painting(endpoint: Endpoint) -> Schema:
@@ -114,6 +119,16 @@ def _sentence(kind: type[GessoError], answer: Answer) -> str:
 def _error_response(description: str) -> Schema:
     schema = {"$ref": "#/components/schemas/Problem"}
     return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def _guarded_paths() -> Schema:
+    text = {"text/plain": {"schema": {"type": "string"}}}
+    answers = {
+        "200": {"description": "In Prometheus' text format.", "content": text},
+        "401": _error_response("No key, or none that counts."),
+        "403": _error_response("A key that is not the owner's."),
+    }
+    return {METRICS_PATH: {"get": {"summary": "What this server does, for its owner.", "responses": answers}}}
 
 
 def _open_paths() -> Schema:

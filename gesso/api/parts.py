@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gesso.accounts.keys import Keys
+from gesso.api.metrics import Metrics
 from gesso.catalogue.catalogue import Catalogue
 from gesso.engine.messages import EngineState
 from gesso.imaging.decode import Decoder
@@ -24,4 +25,5 @@ class Parts:
     pictures: PictureFolder
     decoder: Decoder
     fetcher: Fetcher
+    metrics: Metrics
     engine_state: Callable[[], EngineState]

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from urllib.parse import quote
 
 from starlette.responses import Response
@@ -16,7 +16,7 @@ from gesso.api.negotiation import Form
 from gesso.imaging.formats import Format, encode, media_type
 from gesso.imaging.png import decode_png, read_infotext
 from gesso.imaging.sheet import contact_sheet
-from gesso.jobs.service import Delivery
+from gesso.jobs.delivery import Delivery
 
 LONGEST_LIST = 2000
 """Characters of a header with names that a client chose; the JSON form names them all."""
@@ -58,15 +58,24 @@ class Reply:
 
     def _headers(self) -> dict[str, str]:
         delivery, first = self.delivery, self.delivery.pictures[0]
-        size = {"width": first.width, "height": first.height, "samples": len(delivery.pictures)}
         headers = {
             "x-remaining-credits": credits_text(delivery.remaining_micro),
             "x-cost": credits_text(delivery.cost_micro),
             "x-generation-time": f"{delivery.infer_seconds:.3f}",
             "x-seed-value": str(first.seed),
-            "x-output-metadata": json.dumps(size),
+            "x-output-metadata": json.dumps(self._metadata()),
         }
         return headers | ({"x-ignored-parameters": _header_list(self.ignored)} if self.ignored else {})
+
+    def _metadata(self) -> dict[str, object]:
+        delivery, first = self.delivery, self.delivery.pictures[0]
+        return {
+            "width": first.width,
+            "height": first.height,
+            "samples": len(delivery.pictures),
+            "timings": {phase: round(seconds, 3) for phase, seconds in asdict(delivery.phases).items()},
+            "company": round(delivery.company, 2),
+        }
 
     def _urls(self) -> list[str]:
         return [self.links.picture(one.token) for one in self.delivery.pictures]

@@ -14,7 +14,13 @@ HEADERS = (
     ("x-remaining-credits", "number", "What the account has left."),
     ("x-generation-time", "number", "Seconds of painting."),
     ("x-seed-value", "integer", "The seed of the first picture; the others' follow one by one."),
-    ("x-output-metadata", "string", "JSON: width, height and number of the pictures."),
+    (
+        "x-output-metadata",
+        "string",
+        "JSON: `width`, `height` and number (`samples`) of the pictures; `timings`: seconds of waiting (`queue`), "
+        "of the engine's work (`encode`, `denoise`, `decode`) and of storing (`write`); `company`: how many images "
+        "shared a step with these, on average and counting these.",
+    ),
     ("x-ignored-parameters", "string", "The fields of the request that mean nothing here, where there were any."),
     ("x-image-urls", "string", "With an image as the reply: the addresses of the stored pictures."),
 )

@@ -40,7 +40,13 @@ async def _painted(request: Request, valid: ValidRequest, deadline: Deadline, pa
     start = await _start_image(valid, links, parts, deadline)
     # In a thread, because a prompt that changes at every step takes a while to understand.
     order = await asyncio.to_thread(
-        resolve, valid, request_id_of(request), parts.catalogue, models_dir=parts.settings.models, start_image=start
+        resolve,
+        valid,
+        request_id_of(request),
+        parts.catalogue,
+        models_dir=parts.settings.models,
+        account_id=caller.account_id,
+        start_image=start,
     )
     delivery = await parts.service.paint(caller, order, deadline.time)
     as_base64 = valid.switch("base64")

@@ -49,6 +49,11 @@ class Queue:
         self._waiting: OrderedDict[int, deque[Ticket]] = OrderedDict()
         self._seconds = 1.0
 
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for their turn."""
+        return sum(map(len, self._waiting.values()))
+
     @contextmanager
     def ticket(self, account_id: int, images: int) -> Iterator[Ticket]:
         """A place for a request of so many images. Raises QueueFull."""

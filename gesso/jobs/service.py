@@ -5,22 +5,22 @@ written: charged for what was delivered, or released.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import structlog
 
 from gesso.accounts.keys import Caller
-from gesso.engine.messages import Finished, Painted, Pixels
+from gesso.engine.messages import Finished, Painted, Pixels, Timings
 from gesso.errors import Conflict, DeadlineExceeded, GessoError, PaintingFailed, ServiceUnavailable
 from gesso.imaging.png import encode_png
 from gesso.jobs.books import Books
+from gesso.jobs.delivery import Delivery, Phases, Picture
 from gesso.jobs.infotext import infotext
 from gesso.jobs.order import Order
 from gesso.jobs.ports import Engine
-from gesso.jobs.queue import Queue
+from gesso.jobs.queue import Queue, Ticket
 from gesso.jobs.records import LEASE
 from gesso.storage.database import Database
 from gesso.storage.objects import PictureFolder
@@ -31,40 +31,33 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """One delivered picture: `png` is what is stored under `token`, byte for byte."""
-
-    token: str
-    seed: int
-    width: int
-    height: int
-    png: bytes
+Note = Callable[[Order, Delivery], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """What a request got and what it cost. `pictures` in seed order; times in seconds."""
-
-    request_id: str
-    pictures: tuple[Picture, ...]
-    cost_micro: int
-    remaining_micro: int
-    infer_seconds: float
-    queue_seconds: float
+def _unnoted(_: Order, __: Delivery) -> None:
+    """Nobody keeps count."""
 
 
 class Service:
-    """Jobs of this server, each in the database from before its work until after its end."""
+    """Jobs of this server, each in the database from before its work until after its end. `note` is told of every
+    delivery.
+    """
 
     def __init__(
-        self, database: Database, pictures: PictureFolder, engine: Engine, queue: Queue, presence: Presence
+        self,
+        database: Database,
+        pictures: PictureFolder,
+        engine: Engine,
+        queue: Queue,
+        presence: Presence,
+        note: Note = _unnoted,
     ) -> None:
         self._books = Books(database, pictures, presence)
         self._pictures = pictures
         self._engine = engine
         self._queue = queue
         self._presence = presence
+        self._note = note
         self._jobs: dict[str, asyncio.Task[Delivery]] = {}
         self._keeper: asyncio.Task[None] | None = None
 
@@ -111,34 +104,39 @@ class Service:
             try:
                 async with _before(deadline):
                     tokens = await _completed(self._books.reserve(caller, order))
-                    waited_since = _now()
-                    async with ticket.turn():
-                        queue_seconds = _now() - waited_since
-                        images, infer_seconds = await self._await(order)
+                    images, waited, end = await self._await(order, ticket)
+                    painted_at = _now()
                     pictures = await _completed(self._store(order, tokens, images))
+                    phases = _phases(waited, end.timings, _now() - painted_at)
                 remaining = await _completed(self._capture(caller, order))
             except BaseException as error:
                 await _completed(self._release(order, error))
                 raise
-        return Delivery(order.id, pictures, order.cost_micro, remaining, infer_seconds, queue_seconds)
+        company = end.timings.company
+        delivery = Delivery(order.id, pictures, order.cost_micro, remaining, end.seconds, phases, company)
+        self._note(order, delivery)
+        return delivery
 
-    async def _await(self, order: Order) -> tuple[list[Pixels], float]:
-        """The images of the order, by number, and the seconds that the engine took.
+    async def _await(self, order: Order, ticket: Ticket) -> tuple[list[Pixels], float, Finished]:
+        """The images of the order, by number, the seconds that it waited before the engine, and what that says of it.
 
         A cancellation arrives within the engine's own iterator, which is told by it.
         """
-        await _completed(self._books.begin(order.id))
+        waiting_since = _now()
         images: dict[int, Pixels] = {}
-        seconds = None
-        async for event in self._engine.paint(order.paint):
-            match event:
-                case Painted():
-                    images[event.image] = event.pixels
-                case Finished():
-                    seconds = event.seconds
-        if seconds is None or len(images) != len(order.paint.seeds):
+        end = None
+        async with ticket.turn():
+            waited = _now() - waiting_since
+            await _completed(self._books.begin(order.id))
+            async for event in self._engine.paint(order.paint):
+                match event:
+                    case Painted():
+                        images[event.image] = event.pixels
+                    case Finished():
+                        end = event
+        if end is None or len(images) != len(order.paint.seeds):
             raise PaintingFailed(f"The engine painted {len(images)} of {len(order.paint.seeds)} images.")
-        return [images[image] for image in sorted(images)], seconds
+        return [images[image] for image in sorted(images)], waited, end
 
     async def _store(self, order: Order, tokens: Sequence[str], images: Sequence[Pixels]) -> tuple[Picture, ...]:
         seeds, paint = order.paint.seeds, order.paint
@@ -186,6 +184,10 @@ class Service:
                 await self._recover()
             except Exception:
                 log.exception("the leases of jobs could not be renewed; trying again")
+
+
+def _phases(waited: float, timings: Timings, write: float) -> Phases:
+    return Phases(waited + timings.queue, timings.encode, timings.denoise, timings.decode, write)
 
 
 @asynccontextmanager

@@ -19,6 +19,7 @@ from gesso.accounts import ledger
 from gesso.accounts.credit import MICRO_PER_CREDIT
 from gesso.accounts.keys import KeyReplies, Keys
 from gesso.api.application import create_api
+from gesso.api.metrics import Metrics
 from gesso.api.parts import Parts
 from gesso.catalogue.catalogue import load_catalogue
 from gesso.engine.fake import FakeEngine
@@ -131,7 +132,8 @@ class House:
             self.pictures = PictureFolder(self.settings.pictures_dir)
             queue = Queue(self.settings.queue_per_account, self.settings.queue_total)
             presence = Presence(self.settings.data_dir / "servers")
-            service = Service(self._database, self.pictures, self.engine, queue, presence)
+            metrics = Metrics(lambda: self.engine.state, queue)
+            service = Service(self._database, self.pictures, self.engine, queue, presence, metrics.delivered)
             await service.start()
             stack.push_async_callback(service.stop)
             fetcher = Fetcher(Guard.opening(self.settings.fetch_allow))
@@ -143,5 +145,6 @@ class House:
                 pictures=self.pictures,
                 decoder=decoder,
                 fetcher=fetcher,
+                metrics=metrics,
                 engine_state=lambda: self.engine.state,
             )

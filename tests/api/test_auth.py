@@ -14,6 +14,7 @@ OTHERS = [
     ("OPTIONS", f"/v1/{TXT2IMG}"),
     ("POST", "/v2/x"),
     ("GET", "/sdapi/v1/options"),
+    ("GET", "/metrics"),
 ]
 
 

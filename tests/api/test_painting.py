@@ -4,12 +4,15 @@ import base64
 import io
 import json
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx2
 import pytest
 from PIL import Image
 
+from gesso.engine.fake import FakeEngine
 from gesso.imaging.png import read_infotext
 from tests.api.house import DOCUMENTED, SMALL, TEXT_SLUGS, TXT2IMG, House, data_uri, documented
 
@@ -61,9 +64,25 @@ def test_every_success_has_the_documented_headers(house: House) -> None:
         assert headers["x-cost"] == "0.008"
         assert float(headers["x-generation-time"]) >= 0
         assert headers["x-seed-value"] == "7"
-        assert json.loads(headers["x-output-metadata"]) == {"width": 512, "height": 512, "samples": 1}
+        metadata = json.loads(headers["x-output-metadata"])
+        assert (metadata["width"], metadata["height"], metadata["samples"]) == (512, 512, 1)
+        assert set(metadata) == {"width", "height", "samples", "timings", "company"}
         assert re.fullmatch(r"[0-9a-f-]{36}", headers["x-request-id"])
         assert "x-ignored-parameters" not in headers
+
+
+def test_a_reply_tells_where_its_time_went(tmp_path: Path) -> None:
+    with House(tmp_path, FakeEngine(0.2)) as slow:
+        began = time.monotonic()
+        metadata = json.loads(slow.paint(body=SMALL | {"samples": 2}).headers["x-output-metadata"])
+        elapsed = time.monotonic() - began
+    timings = metadata["timings"]
+    assert list(timings) == ["queue", "encode", "denoise", "decode", "write"]
+    assert timings["denoise"] == 0.4
+    assert timings["write"] > 0
+    assert sum(timings.values()) <= elapsed
+    assert all(seconds == round(seconds, 3) for seconds in timings.values())
+    assert metadata["company"] == 1
 
 
 def test_the_request_id_is_the_same_in_header_and_body(house: House) -> None:

@@ -37,6 +37,12 @@ def test_a_request_means_what_it_says(catalogue: Catalogue) -> None:
     assert (paint.width, paint.height, paint.seeds, paint.start) == (896, 1152, (468685,), None)
 
 
+def test_an_order_says_whose_it_is(catalogue: Catalogue) -> None:
+    valid = read_request(catalogue.endpoint(TEXT), {"prompt": "a house"})
+    assert resolve(valid, "an id", catalogue, models_dir=MODELS, account_id=7).paint.account == 7
+    assert resolve(valid, "an id", catalogue, models_dir=MODELS).paint.account == 0
+
+
 def test_the_price_is_for_every_image(catalogue: Catalogue) -> None:
     price = catalogue.endpoint(TEXT).price_microcredits
     assert price > 0

@@ -50,9 +50,11 @@ async def test_as_many_images_as_there_is_room_for_are_let_in() -> None:
     visits = [Visit(queue, 1, images) for images in (2, 2, 1)]
     await let_everyone_run()
     assert [visit.inside for visit in visits] == [True, True, False]
+    assert queue.waiting == 1
     await visits[0].leave()
     await let_everyone_run()
     assert visits[2].inside
+    assert queue.waiting == 0
     await end(visits)
 
 

@@ -15,7 +15,7 @@ from gesso.accounts import ledger
 from gesso.accounts.credit import UNLIMITED_MICRO
 from gesso.accounts.keys import Caller, Keys
 from gesso.engine.fake import FakeEngine
-from gesso.engine.messages import Event, Paint, Painted
+from gesso.engine.messages import Event, Finished, Paint, Painted, Timings
 from gesso.errors import (
     BadRequest,
     Conflict,
@@ -26,9 +26,10 @@ from gesso.errors import (
     ServiceUnavailable,
 )
 from gesso.imaging.png import decode_png, read_infotext
+from gesso.jobs.delivery import Delivery
 from gesso.jobs.infotext import infotext
 from gesso.jobs.queue import Queue
-from gesso.jobs.service import Delivery, Service
+from gesso.jobs.service import Note, Service
 from gesso.storage.database import Database, open_database
 from gesso.storage.objects import PictureFolder
 from gesso.storage.presence import Presence
@@ -82,9 +83,9 @@ class House:
     caller: Caller
     presence: Presence
 
-    def service(self, engine: FakeEngine, queue: Queue | None = None) -> Service:
+    def service(self, engine: FakeEngine, queue: Queue | None = None, note: Note = lambda _, __: None) -> Service:
         queue = queue or Queue(per_account=64, total=1024)
-        return Service(self.database, self.pictures, engine, queue, self.presence)
+        return Service(self.database, self.pictures, engine, queue, self.presence, note)
 
     async def balance(self) -> int:
         async with self.database.reading() as connection:
@@ -144,6 +145,43 @@ async def test_a_request_is_painted_stored_and_charged(house: House) -> None:
     assert await house.balance() == 7 * CREDIT
     job = await house.job("job")
     assert (job.status, job.attempt, job.request) == ("done", 1, {"prompt": "a house", "seed": 7})
+
+
+async def test_a_delivery_tells_where_its_time_went_and_is_noted_once(house: House) -> None:
+    noted: list[tuple[str, Delivery]] = []
+    queue = Queue(per_account=64, total=64, room=1)
+    service = house.service(FakeEngine(0.4), queue, lambda order, delivery: noted.append((order.id, delivery)))
+    first, second = await asyncio.gather(
+        *(service.paint(house.caller, an_order(name), soon()) for name in ("first", "second"))
+    )
+    assert noted == [("first", first), ("second", second)]
+    for delivery in (first, second):
+        assert (delivery.phases.denoise, delivery.company) == (0.4, 1)
+        assert delivery.phases.write > 0
+    assert second.phases.queue - first.phases.queue > 0.2, "the second waited for the first"
+
+
+async def test_the_engines_own_waiting_is_part_of_the_queue(house: House) -> None:
+    class BusyEngine(FakeEngine):
+        async def paint(self, request: Paint) -> AsyncIterator[Event]:
+            async for event in super().paint(request):
+                if isinstance(event, Finished):
+                    yield replace(event, timings=Timings(queue=7, encode=1, denoise=2, decode=3, company=2.5))
+                else:
+                    yield event
+
+    delivery = await house.service(BusyEngine()).paint(house.caller, an_order("job"), soon())
+    phases = delivery.phases
+    assert 7 <= phases.queue < 8
+    assert (phases.encode, phases.denoise, phases.decode, delivery.company) == (1, 2, 3, 2.5)
+
+
+async def test_what_is_not_delivered_is_not_noted(house: House) -> None:
+    noted: list[Delivery] = []
+    service = house.service(FailingEngine(PaintingFailed("not a number")), note=lambda _, one: noted.append(one))
+    with pytest.raises(PaintingFailed):
+        await service.paint(house.caller, an_order("job"), soon())
+    assert noted == []
 
 
 async def test_equal_requests_give_equal_pictures_under_different_names(house: House) -> None:

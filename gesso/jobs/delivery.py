@@ -1,0 +1,42 @@
+"""What a request got, what it cost, and where its time went."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One delivered picture: `png` is what is stored under `token`, byte for byte."""
+
+    token: str
+    seed: int
+    width: int
+    height: int
+    png: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Phases:
+    """Seconds: `queue` of waiting, in the server and in the engine; `encode`, `denoise`, `decode` of the engine's work
+    that the request had part in; `write` until its pictures were stored.
+    """
+
+    queue: float
+    encode: float
+    denoise: float
+    decode: float
+    write: float
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What a request got and what it cost. `pictures` in seed order; `infer_seconds` in the engine, from admission;
+    `company`: the images in the UNet calls that it had part in, on average, its own among them.
+    """
+
+    request_id: str
+    pictures: tuple[Picture, ...]
+    cost_micro: int
+    remaining_micro: int
+    infer_seconds: float
+    phases: Phases
+    company: float
