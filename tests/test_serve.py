@@ -118,20 +118,28 @@ def test_the_picture_says_how_it_was_made(client: httpx2.Client) -> None:
     assert "Size: 512x512" in said
 
 
-def test_the_engine_dies_and_the_request_is_painted_all_the_same(first_start: Server, client: httpx2.Client) -> None:
-    expected = png(client, "sdxl1.0-txt2img", {**SMALL, "num_inference_steps": 100, "samples": 4})
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=["dies", "hangs"])
+def test_the_engine_goes_and_the_request_is_painted_all_the_same_and_charged_once(
+    how: signal.Signals, tiny: Installation, first_start: Server, client: httpx2.Client
+) -> None:
+    name = f"patient-{how.name}"
+    tiny.run("accounts", "create", name, "--credits", "0.1")
+    key = tiny.run("keys", "create", name).stdout.splitlines()[-1]
+    body = {**SMALL, "num_inference_steps": 100, "samples": 4}
+    expected = png(client, "sdxl1.0-realvis", body)
     replies: list[bytes] = []
-    asking = threading.Thread(
-        target=lambda: replies.append(
-            png(client, "sdxl1.0-txt2img", {**SMALL, "num_inference_steps": 100, "samples": 4})
-        )
-    )
-    asking.start()
-    _wait_until_busy(_engine_of(first_start))
-    assert asking.is_alive()
-    os.kill(_engine_of(first_start), signal.SIGKILL)
-    asking.join(PATIENCE)
+    with first_start.client(key) as patient:
+        asking = threading.Thread(target=lambda: replies.append(png(patient, "sdxl1.0-realvis", body)))
+        asking.start()
+        engine = _engine_of(first_start)
+        _wait_until_busy(engine)
+        assert asking.is_alive()
+        os.kill(engine, how)
+        assert client.get("/livez").status_code == 200
+        asking.join(PATIENCE)
     assert replies == [expected]
+    assert _engine_of(first_start) != engine
+    assert json.loads(tiny.run("credits", "show", name, "--json").stdout)[0]["credits"] == 0.068
 
 
 def test_keys_and_credits_changed_outside_hold_at_once(

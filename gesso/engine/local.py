@@ -1,19 +1,14 @@
-"""The engine in a process of its own beside the server: starts it, speaks to it, and starts it again when it dies."""
+"""The engine in a process of its own beside the server: its requests, and another process when one dies or hangs."""
 
 import asyncio
-import os
-import socket
-import subprocess
-import sys
-import threading
-from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass, field, replace
-from multiprocessing.connection import Connection
 
 import structlog
 
 from gesso.engine.messages import (
+    BEAT,
     Cancel,
     Command,
     EngineState,
@@ -24,6 +19,8 @@ from gesso.engine.messages import (
     Paint,
     Painted,
 )
+from gesso.engine.process import EngineProcess
+from gesso.engine.pulse import SILENCE, STUCK, Pulse
 from gesso.errors import BadRequest, GessoError, PaintingFailed, ServiceUnavailable
 
 ATTEMPTS = 2
@@ -38,17 +35,16 @@ HOPELESS = "the engine does not start; the server's log says why"
 LONGEST_PAUSE = 30.0
 """Seconds before a new start when one engine after another dies."""
 
-# Threads that spin at OpenMP's barriers wait for whoever else computes on their core: beside one busy process a picture
-# took 57 s instead of 2 on two cores. Threads that sleep there cost next to nothing. And as many threads as were asked
-# for, always: how a sum is split between threads shows in its last bits.
-ENVIRONMENT = {"OMP_WAIT_POLICY": "passive", "OMP_DYNAMIC": "false", "MKL_DYNAMIC": "false"}
-
 log = structlog.get_logger()
 
 
 @dataclass(slots=True, eq=False)
 class _Running:
+    """A request, given at one time to this engine, and taken by the last process that is ready at another."""
+
     request: Paint
+    given_at: float
+    taken_at: float
     events: asyncio.Queue[Event] = field(default_factory=asyncio.Queue)
     attempts: int = 0
     painted: set[int] = field(default_factory=set)
@@ -56,22 +52,35 @@ class _Running:
     def fail(self, sentence: str) -> None:
         self.events.put_nowait(Failed(self.request.id, "unavailable", sentence))
 
+    def timed(self, end: Finished) -> Finished:
+        """With the time before a process took the request, which no process knows of."""
+        queue = end.timings.queue + self.taken_at - self.given_at
+        return replace(end, timings=replace(end.timings, queue=queue))
+
 
 class LocalEngine:
-    """One engine process and the requests that it works on."""
+    """One engine process and the requests that it works on. See `gesso.engine.pulse` for `silence` and `stuck`."""
 
-    def __init__(self, device: str = "auto", precision: str = "auto", threads: int | None = None) -> None:
+    def __init__(
+        self,
+        device: str = "auto",
+        precision: str = "auto",
+        threads: int | None = None,
+        *,
+        silence: float = SILENCE,
+        stuck: float = STUCK,
+    ) -> None:
         self._options = ["--device", device, "--precision", precision]
         if threads is not None:
             self._options += ["--threads", str(threads)]
+        self._limits = (silence, stuck)
         self._running: dict[str, _Running] = {}
         self._state = EngineState("starting")
-        self._process: subprocess.Popen[bytes] | None = None
-        self._connection: Connection | None = None
-        self._sender = ThreadPoolExecutor(1, "engine-sender")  # a full socket must not stop the server's event loop
+        self._process: EngineProcess | None = None
+        self._pulse = Pulse(*self._limits)
         self._deaths = 0
         self._stopping = False
-        self._restart: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def state(self) -> EngineState:
@@ -80,44 +89,26 @@ class LocalEngine:
 
     async def start(self) -> None:
         """Start the process; requests given before it is ready wait for it."""
-        ours, theirs = socket.socketpair()
-        with ours, theirs:
-            command = [sys.executable, "-m", "gesso.engine.worker", "--socket", str(theirs.fileno()), *self._options]
-            self._process = subprocess.Popen(
-                command,
-                pass_fds=[theirs.fileno()],
-                env=ENVIRONMENT | os.environ,
-                start_new_session=True,  # so that Ctrl-C reaches the server alone
-            )
-            self._connection = Connection(ours.detach())
-        self._state = replace(self._state, status="starting")
-        listener = threading.Thread(
-            target=self._listen,
-            args=(self._connection, asyncio.get_running_loop()),
-            daemon=True,
-            name="engine-listener",
-        )
-        listener.start()
+        self._start_process()
 
     async def stop(self) -> None:
         """End the process; requests still running fail."""
         self._stopping = True
-        if self._restart is not None:
-            self._restart.cancel()
+        for task in self._tasks:
+            task.cancel()
         if self._process is not None:
             self._process.kill()
-            await asyncio.to_thread(self._process.wait)
+            await self._process.buried()
         self._state = EngineState("down", device=self._state.device)
         for running in self._running.values():
             running.fail(STOPPING)
-        self._sender.shutdown(wait=False)
 
     async def paint(self, request: Paint) -> AsyncIterator[Event]:
         """See `gesso.jobs.ports.Engine`. After a death of the engine the request begins anew, once; images that were
         delivered are not delivered again."""
         self._refuse_if_hopeless()
-        running = _Running(request)
-        self._running[request.id] = running
+        now = time.monotonic()
+        running = self._running[request.id] = _Running(request, now, now)
         self._send(request)
         over = False
         try:
@@ -139,62 +130,72 @@ class LocalEngine:
             raise ServiceUnavailable(HOPELESS, retry_after=int(LONGEST_PAUSE))
 
     def _send(self, command: Command) -> None:
-        if not self._stopping and self._connection is not None:
-            self._sender.submit(self._send_now, self._connection, command)
+        if not self._stopping and self._process is not None:
+            self._process.tell(command)
 
-    def _send_now(self, connection: Connection, command: Command) -> None:
-        try:
-            connection.send(command)
-        except OSError:
-            log.info("the engine is gone; the command will be given to the next", command=type(command).__name__)
-
-    def _listen(self, connection: Connection, event_loop: asyncio.AbstractEventLoop) -> None:
-        """Pass on what the engine says, in a thread of its own, until it says no more."""
-        try:
-            while True:
-                event_loop.call_soon_threadsafe(self._hear, connection.recv())
-        except (EOFError, OSError):
-            connection.close()
-        except RuntimeError:  # the event loop is closed: the server is gone
-            return
-        if not event_loop.is_closed():
-            event_loop.call_soon_threadsafe(self._mourn)
+    def _start_process(self) -> None:
+        self._pulse = Pulse(*self._limits)
+        self._process = EngineProcess(self._options, self._hear, self._mourn)
+        self._state = replace(self._state, status="starting")
+        self._do(self._watch(self._process, self._pulse))
 
     def _hear(self, message: Event | Heartbeat) -> None:
         if isinstance(message, Heartbeat):
-            self._deaths = 0
-            self._state = _state_of(message)
-            return
-        running = self._running.get(message.id)
-        if running is None or (isinstance(message, Painted) and message.image in running.painted):
-            return
-        if isinstance(message, Painted):
-            running.painted.add(message.image)
-        running.events.put_nowait(message)
+            self._feel(message)
+        elif (running := self._running.get(message.id)) is not None:
+            self._pass_on(message, running)
+        self._pulse.hear(message)
+
+    def _feel(self, beat: Heartbeat) -> None:
+        if not self._pulse.has_begun:
+            for running in self._running.values():
+                running.taken_at = time.monotonic()
+        self._deaths = 0
+        self._state = _state_of(beat)
+
+    def _pass_on(self, event: Event, running: _Running) -> None:
+        if isinstance(event, Painted):
+            if event.image in running.painted:
+                return
+            running.painted.add(event.image)
+        running.events.put_nowait(running.timed(event) if isinstance(event, Finished) else event)
+
+    async def _watch(self, process: EngineProcess, pulse: Pulse) -> None:
+        """Kill a process that hangs; that it is gone is then heard as of any other."""
+        while self._process is process:
+            await asyncio.sleep(BEAT)
+            pulse.miss()
+            if (complaint := pulse.complaint) is not None:
+                log.error("the engine hangs and is killed", sign=complaint)
+                self._state = EngineState("down", device=self._state.device)
+                process.kill()
+                return
 
     def _mourn(self) -> None:
         """The process is gone: start another, give it what can be tried again, and fail the rest."""
         if self._stopping:
             return
-        self._connection = None
-        was_ready = self._state.status == "ready"
+        dead, self._process = self._process, None
+        assert dead is not None
         self._deaths += 1
         self._state = EngineState("down", device=self._state.device)
         for running in self._running.values():
-            running.attempts += was_ready
+            running.attempts += self._pulse.has_begun
             if running.attempts >= ATTEMPTS:
                 running.fail(f"the engine died under this request {ATTEMPTS} times")
             elif self._deaths >= STARTS:
                 running.fail(HOPELESS)
-        self._restart = asyncio.get_running_loop().create_task(self._start_again())
+        self._do(self._start_again(dead))
 
-    async def _start_again(self) -> None:
-        await self._bury()
-        while True:
+    async def _start_again(self, dead: EngineProcess) -> None:
+        dead.kill()
+        # Until the old process is really gone it may hold memory that the new one needs.
+        status = await dead.buried()
+        log.error("the engine died", exit_status=status, requests=len(self._running), deaths=self._deaths)
+        while self._process is None:
             await asyncio.sleep(min(2.0 ** min(self._deaths - 1, 10) - 1, LONGEST_PAUSE))
             try:
-                await self.start()
-                break
+                self._start_process()
             except OSError as error:
                 self._deaths += 1
                 log.error("the engine cannot be started", problem=error.strerror)
@@ -202,12 +203,11 @@ class LocalEngine:
             if running.attempts < ATTEMPTS:
                 self._send(running.request)
 
-    async def _bury(self) -> None:
-        """Until the old process is really gone it may hold memory that the new one needs."""
-        assert self._process is not None
-        self._process.kill()
-        status = await asyncio.to_thread(self._process.wait)
-        log.error("the engine died", exit_status=status, requests=len(self._running), deaths=self._deaths)
+    def _do(self, work: Coroutine[None, None, None]) -> None:
+        """Beside everything else, until it is done or the engine is stopped."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
 
 def _state_of(beat: Heartbeat) -> EngineState:

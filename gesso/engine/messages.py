@@ -168,6 +168,10 @@ Stage = Literal["idle", "preparing", "denoising", "decoding"]
 """What an engine is at. `preparing`: loading a checkpoint, or what else takes as long as it takes."""
 
 
+BEAT = 0.5
+"""Seconds between heartbeats."""
+
+
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
     """The engine is alive: `ticks` UNet calls so far, `rows` of work in them, `images` in flight now, made up of
@@ -187,6 +191,8 @@ class Heartbeat:
 
 Event = Admitted | Progress | Preview | Painted | Finished | Failed
 
+Status = Literal["starting", "ready", "down"]
+
 
 @dataclass(frozen=True, slots=True)
 class EngineState:
@@ -194,7 +200,7 @@ class EngineState:
     `batches`, `waiting` ones that it holds beside these, `device` as torch names it.
     """
 
-    status: Literal["starting", "ready", "down"]
+    status: Status
     ticks: int = 0
     rows: int = 0
     images: int = 0

@@ -14,12 +14,9 @@ from multiprocessing.connection import Connection
 import torch
 
 from gesso.engine.loop import Loop
-from gesso.engine.messages import Cancel, Command, Event, Heartbeat
+from gesso.engine.messages import BEAT, Cancel, Command, Event, Heartbeat
 from gesso.engine.models import Models, Precision, choose_device, choose_dtype
 from gesso.logs import log_to_standard_error
-
-BEAT = 0.5
-"""Seconds between heartbeats."""
 
 
 class Line:

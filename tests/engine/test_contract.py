@@ -4,6 +4,7 @@ import asyncio
 import os
 import pickle
 import signal
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from gesso.engine import process
 from gesso.engine.fake import FakeEngine
 from gesso.engine.local import LocalEngine
 from gesso.engine.messages import (
@@ -21,6 +23,7 @@ from gesso.engine.messages import (
     Paint,
     Painted,
     Pixels,
+    Preview,
     Progress,
     Refinement,
     StartImage,
@@ -154,6 +157,45 @@ async def test_a_scheduler_that_there_is_not_is_refused_by_name(engine: Engine, 
     assert len(pictures(await paint(engine, replace(request_, id="after")))) == 2
 
 
+async def test_who_asks_and_whether_previews_are_wanted_changes_no_picture(engine: Engine, request_: Paint) -> None:
+    events = await paint(engine, request_)
+    assert not any(isinstance(event, Preview) for event in events)
+    watched = await paint(engine, replace(request_, account=7, previews=True))
+    assert pictures(watched) == pictures(events)
+
+
+async def test_it_tells_where_the_time_went(engine: Engine, request_: Paint) -> None:
+    began = time.monotonic()
+    events = await paint(engine, replace(request_, seeds=(1, 2, 3)))
+    elapsed = time.monotonic() - began
+    end = events[-1]
+    assert isinstance(end, Finished)
+    phases = [end.timings.queue, end.timings.encode, end.timings.denoise, end.timings.decode]
+    assert all(0 <= seconds <= elapsed for seconds in phases)
+    assert 0 < end.timings.denoise <= end.seconds <= elapsed
+    assert 1 <= end.timings.company <= 3
+
+
+async def test_it_tells_what_is_in_flight_and_what_waits(engine: Engine, request_: Paint) -> None:
+    large = replace(request_, seeds=tuple(range(20)), steps=200)
+    requests = [replace(large, id="one"), replace(large, id="two"), replace(large, id="wide", width=128)]
+    painting = [asyncio.create_task(paint(engine, request)) for request in requests]
+    async with asyncio.timeout(SOON):
+        while not (engine.state.images and engine.state.waiting):
+            await asyncio.sleep(0.01)
+    state = engine.state
+    assert sum(batch.images for batch in state.batches) == state.images
+    assert {batch.checkpoint for batch in state.batches} == {"base"}
+    assert {(batch.width, batch.height) for batch in state.batches} <= {(64, 96), (128, 96)}
+    assert state.images + state.waiting <= 60
+    for task in painting:
+        task.cancel()
+    async with asyncio.timeout(SOON):
+        while engine.state.images or engine.state.waiting:
+            await asyncio.sleep(0.01)
+    assert engine.state.batches == ()
+
+
 async def test_messages_are_plain_and_survive_the_boundary(engine: Engine, request_: Paint) -> None:
     for message in (request_, *(await paint(engine, request_))):
         assert pickle.loads(pickle.dumps(message)) == message
@@ -205,6 +247,67 @@ class TestLocalEngine:
         assert pictures(events) == expected
         painted = [event.image for event in events if isinstance(event, Painted)]
         assert sorted(painted) == list(range(20)), "what was delivered is not delivered again"
+
+    @pytest.mark.parametrize("hang", [signal.SIGSTOP, "endless"])
+    async def test_requests_survive_an_engine_that_hangs(
+        self,
+        hang: signal.Signals | str,
+        local: LocalEngine,
+        request_: Paint,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        several = replace(request_, seeds=tuple(range(8)), steps=30)
+        expected = pictures(await paint(local, several))
+        if hang == "endless":
+            monkeypatch.setattr(process, "WORKER", "tests.engine.endless_worker")
+            monkeypatch.setenv("ENDLESS", str(tmp_path / "trap"))
+            (tmp_path / "trap").touch()
+        engine = LocalEngine("cpu", "float32", silence=4, stuck=0.4)
+        await engine.start()
+        stream = aiter(engine.paint(several))
+        events = [await anext(stream)]
+        assert engine._process is not None
+        first = engine._process.pid
+        if isinstance(hang, signal.Signals):
+            os.kill(first, hang)
+        async with asyncio.timeout(SOON):
+            events += [event async for event in stream]
+        assert pictures(events) == expected
+        assert engine._process is not None
+        assert engine._process.pid != first
+        end = events[-1]
+        assert isinstance(end, Finished)
+        assert end.timings.queue > 2, "the time that the engine lost is told as waiting"
+        await engine.stop()
+
+    async def test_a_pause_of_the_server_harms_no_healthy_engine(self, request_: Paint) -> None:
+        engine = LocalEngine("cpu", "float32", silence=2)
+        await engine.start()
+        await paint(engine, request_)
+        assert engine._process is not None
+        healthy = engine._process.pid
+        painting = asyncio.create_task(paint(engine, replace(request_, id="long", steps=100)))
+        await asyncio.sleep(0.2)
+        time.sleep(5)  # the whole server stands still, its engine does not
+        assert len(pictures(await painting)) == 2
+        await asyncio.sleep(2)
+        assert engine._process.pid == healthy
+        assert engine.state.status == "ready"
+        await engine.stop()
+
+    async def test_the_threads_asked_for_decide_the_bits_and_not_the_environments(
+        self, request_: Paint, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        painted: dict[tuple[int, str], list[Pixels]] = {}
+        for threads, environment in [(2, "1"), (2, "2"), (1, "2")]:
+            monkeypatch.setenv("OMP_NUM_THREADS", environment)
+            engine = LocalEngine("cpu", "float32", threads)
+            await engine.start()
+            painted[threads, environment] = pictures(await paint(engine, replace(request_, width=512, height=512)))
+            await engine.stop()
+        assert painted[2, "1"] == painted[2, "2"]
+        assert painted[2, "2"] != painted[1, "2"]
 
     async def test_a_stopped_engine_refuses_and_fails_what_runs(self, request_: Paint) -> None:
         for engine in (LocalEngine("cpu", "float32"), FakeEngine(seconds=1)):
