@@ -7,7 +7,7 @@ models do) carries its shape in its safetensors metadata, as JSON under `gesso.c
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from gesso.errors import ServiceUnavailable
 
@@ -28,7 +28,7 @@ class Architecture:
     checkpoint has no such part (a refiner has no first encoder).
 
     `zero_terminal_snr`: the last train timestep was pure noise. Raises ValueError for that with epsilon, which cannot
-    be: to name the noise in pure noise is to copy it.
+    be (to name the noise in pure noise is to copy it), and for another kind or prediction.
     """
 
     kind: Kind
@@ -41,6 +41,9 @@ class Architecture:
     zero_terminal_snr: bool = False
 
     def __post_init__(self) -> None:
+        for stated, allowed in ((self.kind, get_args(Kind)), (self.prediction_type, get_args(PredictionType))):
+            if stated not in allowed:
+                raise ValueError(f"{stated!r} is none of {', '.join(allowed)}")
         if self.zero_terminal_snr and self.prediction_type == "epsilon":
             raise ValueError("a checkpoint with zero terminal SNR predicts v, and this one is said to predict epsilon")
 
