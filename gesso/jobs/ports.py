@@ -19,7 +19,7 @@ class Engine(Protocol):
         """Events of one request, the last a `Finished`. Closing the iterator early cancels the request.
 
         Raises:
-            ServiceUnavailable: the engine died twice under this request, or a checkpoint cannot be loaded.
+            ServiceUnavailable: the engine died or hung twice under this request, or a checkpoint cannot be loaded.
             PaintingFailed: the request was tried and went wrong.
             BadRequest: it cannot be painted as asked.
         """
