@@ -3,7 +3,6 @@
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
 from gesso.diffusion.noise import BrownianNoise, NoiseSource
@@ -14,7 +13,11 @@ from gesso.engine.slots import Slab
 
 @dataclass(slots=True, eq=False)
 class InFlight:
-    """One image of a request between admission and retirement."""
+    """One image of a request between admission and retirement.
+
+    `evaluation` is of the present leg, `done` counts those of all legs; `over` when nothing is left but decoding.
+    `failures`: how often memory did not suffice for it.
+    """
 
     request: Paint
     index: int
@@ -25,6 +28,8 @@ class InFlight:
     leg_number: int = 0
     evaluation: int = 0
     done: int = 0
+    over: bool = False
+    failures: int = 0
     _brownian: BrownianNoise | None = field(default=None)
 
     @property
@@ -45,13 +50,12 @@ class InFlight:
     @property
     def batch_key(self) -> Hashable:
         """Images of equal key can share a UNet call."""
-        told = self.leg.conditional[self.evaluation]
-        return self.leg.files.unet, self.latent.shape, told.context.shape
+        return self.leg.batch_key(self.request, self.evaluation)
 
     @property
     def rows(self) -> int:
         """How many rows of a UNet call it takes."""
-        return 2 if self.leg.unconditional else 1
+        return self.leg.rows_of_an_image
 
     @property
     def latent(self) -> Tensor:
@@ -68,28 +72,30 @@ class InFlight:
         self.evaluation = 0
         if (motion := self.leg.table.brownian) is not None:
             self._brownian = BrownianNoise(self.source.seed, (1, *shape), motion.sigma_min, motion.sigma_max)
+        self._settle()
 
-    def step_noise(self) -> Tensor:
-        """The noise of the present evaluation, [channels, h, w] float32 on the CPU; zeros where there is none."""
+    def step_noise(self) -> Tensor | None:
+        """The noise of the present evaluation, [channels, h, w] float32 on the CPU; None where there is none."""
         table = self.leg.table
         if table.draws[self.evaluation]:
             return self.source.draw((1, *self.latent.shape))[0]
         if table.brownian is not None and table.noise[self.evaluation]:
             assert self._brownian is not None
             return self._brownian.between(*map(float, table.brownian.intervals[self.evaluation]))[0]
-        return torch.zeros(self.latent.shape)
+        return None
 
-    def advance(self) -> bool:
-        """One evaluation further; True when the last leg is over. A leg's result is the next one's start."""
+    def advance(self) -> None:
+        """One evaluation further. A leg's result is the next one's start."""
         self.evaluation += 1
         self.done += 1
-        return self.settle()
+        self._settle()
 
-    def settle(self) -> bool:
-        """Pass over legs that are over (or had nothing to do); True when none is left."""
-        while self.evaluation >= self.leg.table.evaluations:
-            if self.leg_number + 1 == len(self.legs):
-                return True
+    def _settle(self) -> None:
+        """Pass over a leg that is over (or had nothing to do)."""
+        if self.evaluation < self.leg.table.evaluations:
+            return
+        if self.leg_number + 1 == len(self.legs):
+            self.over = True
+        else:
             self.leg_number += 1
             self.begin(self.latent.clone())
-        return False

@@ -1,52 +1,43 @@
-"""The running batch: admit, choose, step, retire. Images join and leave at any step."""
+"""The running batch: choose what is shortest, do one unit of it, go on. Images join and leave at any step.
+
+A unit of work is a slice of a request's encoding, one UNet call for images that can share it, or one decoding: nobody
+waits for longer than one of them takes before somebody is chosen again.
+"""
 
 import time
-from collections import Counter, deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
 
 import structlog
 import torch
+from torch import Tensor
 
 from gesso.diffusion.noise import NoiseSource
-from gesso.diffusion.update import advance
-from gesso.engine.agreement import Agreement
-from gesso.engine.choose import Candidate, choose
+from gesso.engine.choose import Candidate, Chooser, Work
+from gesso.engine.costs import Costs
 from gesso.engine.flight import InFlight
-from gesso.engine.messages import (
-    Admitted,
-    Batch,
-    Event,
-    Failed,
-    Finished,
-    Paint,
-    Painted,
-    Pixels,
-    Progress,
-    Stage,
-    Timings,
-)
+from gesso.engine.memory import free_memory, is_out_of_memory
+from gesso.engine.messages import Admitted, Batch, Event, Failed, Finished, Paint, Painted, Pixels, Progress, Stage
 from gesso.engine.models import Models
-from gesso.engine.plan import Leg, abandon, plan
-from gesso.engine.rows import predict
+from gesso.engine.plan import Plan, abandon, plan
+from gesso.engine.request import Request, decode_key, encode_key, expect
 from gesso.engine.slots import Slab
-from gesso.errors import BadRequest, GessoError, ServiceUnavailable
+from gesso.engine.stopwatch import Stopwatch
+from gesso.engine.tick import Ticks
+from gesso.errors import BadRequest, GessoError, PaintingFailed, ServiceUnavailable
 
-SLOTS = 16
+IMAGES = 64
+"""In flight at once; only a request that has more by itself may exceed it."""
+
 ROWS_AT_ONCE = 16
+SLOTS = 8
+SLICE = 0.02
+"""Seconds after which a request's encoding gives way to other work."""
+
+ATTEMPTS = 2
+"""How often an image's own call or decoding is tried when memory does not suffice for it."""
 
 log = structlog.get_logger()
-
-
-@dataclass(slots=True)
-class _Running:
-    """A request between its first image's admission and its last one's retirement."""
-
-    request: Paint
-    legs: tuple[Leg, ...]
-    admitted_at: float
-    unadmitted: deque[int]
-    unpainted: int
 
 
 class Loop:
@@ -55,11 +46,13 @@ class Loop:
     def __init__(self, models: Models, emit: Callable[[Event], None]) -> None:
         self._models = models
         self._emit = emit
-        self._waiting: deque[Paint] = deque()
-        self._running: dict[str, _Running] = {}
+        self._requests: dict[str, Request] = {}
         self._flight: list[InFlight] = []
         self._slabs: dict[tuple[int, int, int], Slab] = {}
-        self._agreement = Agreement()
+        self._ticks = Ticks(models.device)
+        self._costs = Costs(ROWS_AT_ONCE)
+        self._chooser = Chooser()
+        self._stopwatch = Stopwatch(models.device)
         self.ticks = 0
         self.rows = 0
         self.stage: Stage = "idle"
@@ -73,8 +66,7 @@ class Loop:
     @property
     def waiting(self) -> int:
         """Images not admitted yet."""
-        begun = sum(len(running.unadmitted) for running in tuple(self._running.values()))
-        return begun + sum(len(request.seeds) for request in tuple(self._waiting))
+        return sum(request.unadmitted for request in tuple(self._requests.values()))
 
     @property
     def batches(self) -> tuple[Batch, ...]:
@@ -82,76 +74,110 @@ class Loop:
         kinds = Counter((one.leg.files.id, one.request.width, one.request.height) for one in tuple(self._flight))
         return tuple(Batch(*kind, images) for kind, images in kinds.items())
 
-    def _enter(self, stage: Stage) -> None:
-        self.stage = stage
-        self.stages += 1
-
     @property
     def idle(self) -> bool:
-        """Nothing waits and nothing is in flight."""
-        return not (self._waiting or self._running)
+        """There is nothing to do."""
+        return not self._requests
 
-    def submit(self, request: Paint) -> None:
-        """Take a request; it is admitted when there is room."""
-        self._waiting.append(request)
+    def submit(self, paint: Paint) -> None:
+        """Take a request; it is begun when it is its turn."""
+        expect(self._costs, paint)
+        self._requests[paint.id] = Request(paint, len(paint.seeds))
 
     def cancel(self, request_id: str) -> None:
         """Drop a request; nothing more is said of it."""
-        self._waiting = deque(request for request in self._waiting if request.id != request_id)
-        self._drop(request_id)
+        if (request := self._requests.get(request_id)) is not None:
+            self._drop(request)
 
     @torch.inference_mode()
     def turn(self) -> None:
-        """Admit one image, step one batch, retire what is done."""
-        self._enter("preparing")
-        self._admit()
-        self._enter("denoising")
-        self._step()
-        self._enter("idle")
-
-    def _admit(self) -> None:
-        request = self._next_to_admit()
-        if request is None:
+        """One unit of work."""
+        self._stopwatch.tell()
+        self._fail_what_is_no_number()
+        encodable = self._encodable()
+        candidates = self._candidates(encodable)
+        chosen = self._chooser.choose(candidates, self._costs)
+        if not chosen:
             return
+        if candidates[chosen[0]].work == "encode":
+            self._encode(encodable[chosen[0]])
+            return
+        images = [self._flight[position - len(encodable)] for position in chosen]
+        if candidates[chosen[0]].work == "decode":
+            self._decode(images[0])
+        else:
+            self._denoise(images)
+
+    def _encodable(self) -> list[Request]:
+        """Requests without a plan whose images would have room."""
+        planless = [request for request in self._requests.values() if request.plan is None]
+        begun = sum(request.unadmitted for request in planless if request.planning is not None)
+        room = IMAGES - len(self._flight) - begun
+        return [one for one in planless if one.planning is not None or one.unadmitted <= room or room == IMAGES]
+
+    def _candidates(self, encodable: Sequence[Request]) -> list[Candidate]:
+        """What could be done next: requests to encode, then the images in flight, in their order."""
+        now = time.monotonic()
+        needs = {one.paint.id: (one.remaining(self._costs), one.total(self._costs)) for one in self._requests.values()}
+
+        def candidate(work: Work, key: Hashable, rows: int, paint: Paint) -> Candidate:
+            remaining, total = needs[paint.id]
+            waited = now - self._requests[paint.id].arrived_at
+            return Candidate(work, key, paint.account, rows, remaining, total, waited)
+
+        return [candidate("encode", request.first_call, request.rows, request.paint) for request in encodable] + [
+            candidate("decode", decode_key(image.request), 1, image.request)
+            if image.over
+            else candidate("denoise", image.batch_key, image.rows, image.request)
+            for image in self._flight
+        ]
+
+    def _encode(self, request: Request) -> None:
+        """A slice of the request's plan; when it is complete, its images take off."""
+        self._enter("preparing")
+        if request.planning is None:
+            request.planning = plan(request.paint, self._models)
+            request.begun_at = time.monotonic()
         try:
-            self._admit_image(request)
+            with self._stopwatch.timing(lambda seconds: self._note_encoding(request, seconds)):
+                done = self._worked_on(request)
+            if done:
+                self._admit(request)
         except Exception as error:
             self._fail(request, error)
+        self._enter("idle")
 
-    def _next_to_admit(self) -> Paint | None:
-        if len(self._flight) >= SLOTS:
-            return None
-        begun = next((running.request for running in self._running.values() if running.unadmitted), None)
-        return begun or (self._waiting.popleft() if self._waiting else None)
+    def _worked_on(self, request: Request) -> bool:
+        """Whether the plan is complete, after a slice of work on it."""
+        assert request.planning is not None
+        until = time.monotonic() + SLICE
+        try:
+            while time.monotonic() < until:
+                next(request.planning)
+        except StopIteration as complete:
+            request.plan = complete.value
+            return True
+        return False
 
-    def _admit_image(self, request: Paint) -> None:
-        running = self._running.get(request.id) or self._begin(request)
-        with self._models.vae(request.checkpoint) as vae:
-            shape = vae.latent_shape(request.width, request.height)
-            index = running.unadmitted.popleft()
-            source = NoiseSource(request.seeds[index])
-            latent = torch.zeros(shape, device=self._models.device)
-            if request.start is not None:
-                pixels = request.start.pixels
-                posterior = vae.encode(pixels.rgb, pixels.width, pixels.height)
-                drawn = posterior.mean + posterior.deviation * source.draw((1, *shape))
-                latent = vae.scaled(drawn)[0].to(self._models.device)
-        slab = self._slab(shape)
-        slot = slab.take()
-        assert slot is not None
-        image = InFlight(request, index, running.legs, slab, slot, source)
-        self._flight.append(image)
-        image.begin(latent)
-        if image.settle():
-            self._retire(image)
+    def _admit(self, request: Request) -> None:
+        """Its images begin."""
+        assert request.plan is not None
+        self._emit(Admitted(request.paint.id))
+        self._costs.measured(encode_key(request.paint), 1, request.spent.encode)
+        for index, seed in enumerate(request.paint.seeds):
+            slab = self._slab(request.plan.latent_shape)
+            source = NoiseSource(seed)
+            image = InFlight(request.paint, index, request.plan.legs, slab, slab.take(), source)
+            request.images.append(image)
+            self._flight.append(image)
+            image.begin(self._start(request.plan, source))
 
-    def _begin(self, request: Paint) -> _Running:
-        indices = deque(range(len(request.seeds)))
-        legs = plan(request, self._models)
-        running = _Running(request, legs, time.monotonic(), indices, len(indices))
-        self._running[request.id] = running
-        self._emit(Admitted(request.id))
-        return running
+    def _start(self, plan: Plan, source: NoiseSource) -> Tensor:
+        """An image's clean latent: drawn from the start image's posterior, or zeros."""
+        if plan.posterior is None:
+            return torch.zeros(plan.latent_shape, device=self._models.device)
+        drawn = plan.posterior.mean + plan.posterior.deviation * source.draw((1, *plan.latent_shape))
+        return (drawn * plan.posterior.scale)[0].to(self._models.device)
 
     def _slab(self, shape: tuple[int, int, int]) -> Slab:
         if shape not in self._slabs:
@@ -159,88 +185,125 @@ class Loop:
             self._slabs[shape] = Slab(shape, SLOTS, self._models.device)
         return self._slabs[shape]
 
-    def _step(self) -> None:
-        candidates = [Candidate(image.batch_key, image.rows) for image in self._flight]
-        batch = [self._flight[position] for position in choose(candidates, ROWS_AT_ONCE)]
-        if not batch:
-            return
+    def _denoise(self, images: Sequence[InFlight]) -> None:
+        """One UNet call for all of them."""
+        self._enter("denoising")
+        key, rows, compared = images[0].batch_key, sum(image.rows for image in images), self._ticks.comparisons
+
+        def note(seconds: float) -> None:
+            if self._ticks.comparisons == compared:
+                self._costs.measured(key, rows, seconds)
+            self._note_denoising(images, rows, seconds)
+
         try:
-            self._evaluate(batch)
+            with self._stopwatch.timing(note):
+                self._ticks.step(images)
         except Exception as error:
-            for request in {image.request.id: image.request for image in batch}.values():
-                self._fail(request, error)
+            self._denoise_apart(images, error)
             return
-        for image in batch:
-            self._pass_on(image)
-
-    def _pass_on(self, image: InFlight) -> None:
-        """Count an image's step, and retire it after its last."""
-        if image.request.id not in self._running:  # another image of its request has just failed
-            return
-        over = image.advance()
-        self._emit(Progress(image.request.id, image.index, image.done, image.due))
-        if over:
-            self._retire(image)
-
-    def _evaluate(self, batch: list[InFlight]) -> None:
-        """One UNet call and one update for the whole batch."""
-        slab = batch[0].slab
-        slots = torch.tensor([image.slot for image in batch], device=self._models.device)
-        slab.push_predictions(slots, predict(batch, slab.latents[slots, 0], self._agreement))
-        noise = torch.stack([image.step_noise() for image in batch]).to(self._models.device)
-        latents = advance(
-            slab.latents[slots],
-            slab.predictions[slots],
-            torch.stack([image.leg.latents[image.evaluation] for image in batch]),
-            torch.stack([image.leg.predictions[image.evaluation] for image in batch]),
-            torch.stack([image.leg.noise[image.evaluation] for image in batch]),
-            noise,
-        )
-        slab.push(slots, latents)
         self.ticks += 1
-        self.rows += sum(image.rows for image in batch)
+        self.rows += rows
+        for image in images:
+            self._emit(Progress(image.request.id, image.index, image.done, image.due))
+        self._enter("idle")
 
-    def _retire(self, image: InFlight) -> None:
-        request = image.request
-        try:
-            pixels = self._decode(image)
-        except Exception as error:
-            self._fail(request, error)
-            return
-        self._leave(image)
-        self._emit(Painted(request.id, image.index, pixels))
-        running = self._running[request.id]
-        running.unpainted -= 1
-        if not running.unpainted:
-            seconds = time.monotonic() - running.admitted_at
-            self._emit(Finished(request.id, seconds, Timings(0.0, 0.0, seconds, 0.0, company=1.0)))
-            self._drop(request.id)
+    def _denoise_apart(self, images: Sequence[InFlight], error: Exception) -> None:
+        """Nobody fails for another's sake; where memory does not suffice, calls are half as large from now on."""
+        if is_out_of_memory(error):
+            free_memory()
+            self._costs.halve(images[0].batch_key, sum(image.rows for image in images))
+        if len(images) == 1:
+            self._retry_or_fail(images[0], error)
+        elif not is_out_of_memory(error):
+            for image in images:
+                if image in self._flight:  # and has not failed with another image of its request
+                    self._denoise([image])
 
-    def _decode(self, image: InFlight) -> Pixels:
+    def _retry_or_fail(self, image: InFlight, error: Exception) -> None:
+        image.failures += 1
+        if not is_out_of_memory(error) or image.failures >= ATTEMPTS:
+            self._fail(self._requests[image.request.id], error)
+
+    def _fail_what_is_no_number(self) -> None:
+        for image in self._ticks.broken():
+            if image in self._flight:
+                sentence = f"the image became numbers that are no numbers (NaN or infinity) at evaluation {image.done}"
+                self._fail(self._requests[image.request.id], PaintingFailed(sentence))
+
+    def _decode(self, image: InFlight) -> None:
         self._enter("decoding")
+        request = self._requests[image.request.id]
+        try:
+            with self._stopwatch.timing(lambda seconds: self._note_decoding(request, seconds)):
+                pixels = self._pixels(image)
+        except Exception as error:
+            free_memory()
+            self._retry_or_fail(image, error)
+            return
+        self._emit(Painted(image.request.id, image.index, pixels))
+        self._leave(image)
+        request.images.remove(image)
+        request.unpainted -= 1
+        if not request.unpainted:
+            assert request.begun_at is not None
+            self._stopwatch.tell()
+            self._emit(Finished(request.paint.id, time.monotonic() - request.begun_at, request.timings()))
+            self._drop(request)
+        self._enter("idle")
+
+    def _pixels(self, image: InFlight) -> Pixels:
         width, height = image.request.width, image.request.height
         with self._models.vae(image.request.checkpoint) as vae:
             return Pixels(width, height, vae.decode(image.latent, width, height))
 
-    def _fail(self, request: Paint, error: Exception) -> None:
-        self._drop(request.id)
+    def _fail(self, request: Request, error: Exception) -> None:
+        self._drop(request)
+        name = request.paint.id
         match error:
             case ServiceUnavailable():
-                self._emit(Failed(request.id, "unavailable", error.sentence))
+                self._emit(Failed(name, "unavailable", error.sentence))
             case BadRequest():
-                self._emit(Failed(request.id, "refused", error.sentence))
+                self._emit(Failed(name, "refused", error.sentence))
             case GessoError():
-                self._emit(Failed(request.id, "failed", error.sentence))
+                self._emit(Failed(name, "failed", error.sentence))
+            case _ if is_out_of_memory(error):
+                self._emit(Failed(name, "failed", "the engine has not enough memory to paint this, even by itself"))
             case _:
-                self._emit(Failed(request.id, "failed", f"the engine could not paint this: {type(error).__name__}"))
-                log.error("request failed", request_id=request.id, exc_info=error)
+                self._emit(Failed(name, "failed", f"the engine could not paint this: {type(error).__name__}"))
+                log.error("request failed", request_id=name, exc_info=error)
 
-    def _drop(self, request_id: str) -> None:
-        for image in [image for image in self._flight if image.request.id == request_id]:
+    def _drop(self, request: Request) -> None:
+        """Give back all that it holds."""
+        del self._requests[request.paint.id]
+        for image in request.images:
             self._leave(image)
-        if (running := self._running.pop(request_id, None)) is not None:
-            abandon(running.legs, self._models)
+        if request.planning is not None:
+            request.planning.close()
+        if request.plan is not None:
+            abandon(request.plan, self._models)
 
     def _leave(self, image: InFlight) -> None:
         self._flight.remove(image)
         image.slab.give_back(image.slot)
+
+    def _note_encoding(self, request: Request, seconds: float) -> None:
+        request.spent.encode += seconds
+        self._chooser.served(request.paint.account, seconds)
+
+    def _note_denoising(self, images: Sequence[InFlight], rows: int, seconds: float) -> None:
+        """What a call took is shared between the accounts by rows, and is part of every request that it served."""
+        for image in images:
+            self._chooser.served(image.request.account, seconds * image.rows / rows)
+        for request in {self._requests[image.request.id] for image in images if image.request.id in self._requests}:
+            request.spent.denoise += seconds
+            request.spent.calls += 1
+            request.spent.company += len(images)
+
+    def _note_decoding(self, request: Request, seconds: float) -> None:
+        self._costs.measured(decode_key(request.paint), 1, seconds)
+        request.spent.decode += seconds
+        self._chooser.served(request.paint.account, seconds)
+
+    def _enter(self, stage: Stage) -> None:
+        self.stage = stage
+        self.stages += 1

@@ -1,7 +1,7 @@
 """The networks an engine paints with, loaded when first needed and kept as long as memory allows."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
@@ -58,20 +58,28 @@ class Models:
             assert isinstance(vae, Vae)
             yield vae
 
-    def conditioning(self, files: CheckpointFiles, kind: Kind, chunks: Sequence[Chunk]) -> Conditioning:
-        """What a UNet of this kind is told of a prompt; raises as `take_unet` does."""
+    def conditioning(self, files: CheckpointFiles, kind: Kind, chunk: Chunk) -> Conditioning:
+        """What a UNet of this kind is told of one chunk of a prompt; raises as `take_unet` does."""
         path = files.text_encoders or files.unet
 
         def encode() -> Conditioning:
             with self._networks.using(("text", path), load) as encoders:
                 assert isinstance(encoders, TextEncoders)
-                return encoders.encode(chunks, kind)
+                return encoders.encode(chunk, kind)
 
         def load() -> TextEncoders:
             return load_text_encoders(path, self.device, self._dtype)
 
-        with self._conditionings.using((path, kind, tuple(chunks)), encode) as conditioning:
+        with self._conditionings.using((path, kind, chunk), encode) as conditioning:
             return conditioning
+
+    def claim(self, size: int) -> None:
+        """So many bytes are taken by what requests hold; networks that nobody uses make room for it."""
+        self._networks.claim(size)
+
+    def disclaim(self, size: int) -> None:
+        """They are free again."""
+        self._networks.disclaim(size)
 
 
 def choose_device(wanted: str) -> torch.device:

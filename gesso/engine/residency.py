@@ -23,14 +23,15 @@ class Residency(Generic[Part]):
         self._budget = budget
         self._size_of = size_of
         self._residents: OrderedDict[Hashable, _Resident[Part]] = OrderedDict()
+        self._claimed = 0
 
     def __contains__(self, key: Hashable) -> bool:
         return key in self._residents
 
     @property
     def size(self) -> int:
-        """Bytes of everything loaded."""
-        return sum(resident.size for resident in self._residents.values())
+        """Bytes of everything loaded, and of what others have claimed."""
+        return self._claimed + sum(resident.size for resident in self._residents.values())
 
     def take(self, key: Hashable, load: Callable[[], Part]) -> Part:
         """The part, loaded if it is not; in use until `give_back`. What `load` raises is passed on."""
@@ -55,6 +56,15 @@ class Residency(Generic[Part]):
             yield part
         finally:
             self.give_back(key)
+
+    def claim(self, size: int) -> None:
+        """Leave so many bytes of the budget to something else."""
+        self._claimed += size
+        self._make_room()
+
+    def disclaim(self, size: int) -> None:
+        """Have them again."""
+        self._claimed -= size
 
     def _make_room(self) -> None:
         for key in [key for key, resident in self._residents.items() if not resident.users]:

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from gesso.diffusion.guidance import combine
 from gesso.engine.agreement import Agreement
 from gesso.engine.flight import InFlight
+from gesso.engine.transfer import column, indices
 from gesso.sdxl.unet import Told
 
 
@@ -23,11 +23,13 @@ def predict(images: Sequence[InFlight], latents: Tensor, agreement: Agreement) -
         told_image = image.leg.rows(image.evaluation)
         rows_of.append(range(len(told), len(told) + len(told_image)))
         told += told_image
-    seen = latents * _column([image.leg.table.input_scale[image.evaluation] for image in images], latents)
-    inputs = seen[[number for number, rows in enumerate(rows_of) for _ in rows]]
+    device = latents.device
+    seen = latents * column([image.leg.table.input_scale[image.evaluation] for image in images], device)
+    image_of = [number for number, rows in enumerate(rows_of) for _ in rows]
 
     def call(rows: Sequence[int]) -> Tensor:
-        return images[0].leg.unet.predict(inputs[list(rows)], [told[row] for row in rows])
+        inputs = seen[indices([image_of[row] for row in rows], device)]
+        return images[0].leg.unet.predict(inputs, [told[row] for row in rows])
 
     shape = images[0].leg.unet.form, latents.shape[1:], told[0].context.shape
     predictions = agreement.evaluate(shape, rows_of, call)
@@ -36,14 +38,12 @@ def predict(images: Sequence[InFlight], latents: Tensor, agreement: Agreement) -
 
 def _guided(predictions: Tensor, images: Sequence[InFlight], rows_of: Sequence[range]) -> Tensor:
     """[rows, ...] -> [images, ...]"""
-    combined = predictions[[rows.start for rows in rows_of]]
+    device = predictions.device
+    combined = predictions[indices([rows.start for rows in rows_of], device)]
     guided = [number for number, rows in enumerate(rows_of) if len(rows) == 2]
-    unconditional = predictions[[rows_of[number].start + 1 for number in guided]]
-    scales = _column([images[number].guidance_scale for number in guided], predictions)
-    combined[guided] = combine(combined[guided], unconditional, scales)
+    if guided:
+        unconditional = predictions[indices([rows_of[number].start + 1 for number in guided], device)]
+        scales = column([images[number].guidance_scale for number in guided], device)
+        places = indices(guided, device)
+        combined[places] = combine(combined[places], unconditional, scales)
     return combined
-
-
-def _column(numbers: Sequence[float], like: Tensor) -> Tensor:
-    """[numbers, 1, 1, 1] float32."""
-    return torch.tensor(numbers, dtype=torch.float32, device=like.device).view(-1, 1, 1, 1)

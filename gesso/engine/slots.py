@@ -1,4 +1,4 @@
-"""Where images in flight live: preallocated latents and predictions, by slot."""
+"""Where images in flight live: preallocated latents and predictions, by slot; twice as many when they are all taken."""
 
 import torch
 from torch import Tensor
@@ -22,14 +22,20 @@ class Slab:
         """No slot is taken."""
         return len(self._free) == len(self.latents)
 
-    def take(self) -> int | None:
-        """A free slot, or None. It is zeroed: 0 · NaN is NaN, so what its last image left could poison the next."""
+    def take(self) -> int:
+        """A free slot. It is zeroed: 0 · NaN is NaN, so what its last image left could poison the next."""
         if not self._free:
-            return None
+            self._double()
         slot = self._free.pop()
         self.latents[slot] = 0
         self.predictions[slot] = 0
         return slot
+
+    def _double(self) -> None:
+        slots = len(self.latents)
+        self.latents = torch.cat([self.latents, torch.zeros_like(self.latents)])
+        self.predictions = torch.cat([self.predictions, torch.zeros_like(self.predictions)])
+        self._free = list(reversed(range(slots, 2 * slots)))
 
     def give_back(self, slot: int) -> None:
         """Free a slot."""

@@ -30,16 +30,11 @@ class TextEncoders:
     first: nn.Module | None
     second: nn.Module
 
-    def encode(self, chunks: Sequence[Chunk], kind: Kind) -> Conditioning:
-        """What a UNet of this kind is told: a base hears both encoders, a refiner the second alone.
+    def encode(self, chunk: Chunk, kind: Kind) -> Conditioning:
+        """What a UNet of this kind is told of one chunk: a base hears both encoders, a refiner the second alone.
 
-        Chunks are encoded one at a time, so that an embedding does not depend on its company, and laid end to end; the
-        pooled embedding is the first chunk's.
+        One at a time, so that an embedding does not depend on its company.
         """
-        encoded = [self._encode_chunk(chunk, kind) for chunk in chunks]
-        return Conditioning(torch.cat([context for context, _ in encoded]), encoded[0][1])
-
-    def _encode_chunk(self, chunk: Chunk, kind: Kind) -> tuple[Tensor, Tensor]:
         device = next(self.second.parameters()).device
         output = self.second(_token_ids(chunk, _SECOND_PADDING).to(device), output_hidden_states=True)
         contexts = [_weighted(output.hidden_states[-2][0], chunk)]
@@ -48,7 +43,14 @@ class TextEncoders:
                 raise ServiceUnavailable("a base was lent the text encoders of a refiner, which lack the first one")
             hidden = self.first(_token_ids(chunk, _FIRST_PADDING).to(device), output_hidden_states=True).hidden_states
             contexts.insert(0, _weighted(hidden[-2][0], chunk))
-        return torch.cat(contexts, dim=-1), output.text_embeds[0]
+        return Conditioning(torch.cat(contexts, dim=-1), output.text_embeds[0])
+
+
+def end_to_end(chunks: Sequence[Conditioning]) -> Conditioning:
+    """A prompt's chunks as one: their contexts laid end to end, and the first one's pooled embedding."""
+    if len(chunks) == 1:
+        return chunks[0]
+    return Conditioning(torch.cat([chunk.context for chunk in chunks]), chunks[0].pooled)
 
 
 def _token_ids(chunk: Chunk, padding: int) -> Tensor:

@@ -17,10 +17,14 @@ from gesso.errors import PaintingFailed
 
 @dataclass(frozen=True, slots=True)
 class Posterior:
-    """What an encoder says of a picture: `mean` and `deviation`, [1, channels, h, w] float32, before scaling."""
+    """What an encoder says of a picture: `mean` and `deviation`, [1, channels, h, w] float32.
+
+    What is drawn from it, times `scale`, is the latent that the UNet knows.
+    """
 
     mean: Tensor
     deviation: Tensor
+    scale: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +51,7 @@ class Vae:
         pixels = picture.permute(2, 0, 1)[None].float() / 255 * 2 - 1
         pixels = nn.functional.pad(pixels, (left, right, top, bottom), mode="replicate")
         posterior = self.network.encode(pixels.to(next(self.network.parameters()))).latent_dist  # type: ignore[operator]
-        return Posterior(posterior.mean.float().cpu(), posterior.std.float().cpu())
-
-    def scaled(self, latent: Tensor) -> Tensor:
-        """An encoder's latent as the UNet knows it."""
-        scaled: Tensor = latent * self._config.scaling_factor
-        return scaled
+        return Posterior(posterior.mean.float().cpu(), posterior.std.float().cpu(), self._config.scaling_factor)
 
     def decode(self, latent: Tensor, width: int, height: int) -> bytes:
         """The picture of a UNet's latent [channels, h, w], as [height, width, 3] uint8.

@@ -2,8 +2,10 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import torch
 from PIL import Image
 
 from gesso.diffusion.names import IMAGE_TO_IMAGE, TEXT_TO_IMAGE
@@ -26,6 +28,7 @@ PROMPTS = [
 ]
 NEGATIVES = ["", "fog", "[deformed | disfigured], poorly drawn, [bad : wrong] anatomy", "dark " * 80]
 MOST_PRESENT = 12
+TROUBLE = "trouble"
 
 
 def write_checkpoints(folder: Path) -> Path:
@@ -81,8 +84,8 @@ def alone(models: Models, requests: list[Paint]) -> Pictures:
     return pictures
 
 
-def together(models: Models, requests: list[Paint], seed: int) -> Pictures:
-    """All in one loop, arriving one or a few at a time."""
+def together(models: Models, requests: list[Paint], seed: int, trouble: bool = False) -> Pictures:
+    """All in one loop, arriving one or a few at a time; with trouble, among others that are cancelled or fail."""
     dice = random.Random(seed)
     loop = RecordingLoop(models)
     coming = list(reversed(requests))
@@ -90,8 +93,34 @@ def together(models: Models, requests: list[Paint], seed: int) -> Pictures:
         if loop.images < MOST_PRESENT:
             for _ in range(min(dice.randint(0, 3), len(coming))):
                 loop.submit(coming.pop())
+                if trouble and dice.random() < 0.3:
+                    _submit_trouble(loop, dice, requests)
         loop.turn()
-    return _all_of(loop)
+        if trouble:
+            _make_trouble(loop, dice)
+    pictures = {place: pixels for place, pixels in loop.pictures().items() if not place[0].startswith(TROUBLE)}
+    assert {failure.id.rpartition(" ")[0] for failure in loop.failures()} <= {f"{TROUBLE} lost", f"{TROUBLE} poisoned"}
+    if trouble:
+        assert {failure.reason for failure in loop.failures()} == {"unavailable", "failed"}
+    return pictures
+
+
+def _submit_trouble(loop: RecordingLoop, dice: random.Random, requests: list[Paint]) -> None:
+    """A request that will be cancelled, whose checkpoint is not there, or whose latents will be spoilt."""
+    kind = dice.choice(["cancelled", "lost", "poisoned"])
+    request = replace(dice.choice(requests), id=f"{TROUBLE} {kind} {loop.ticks}-{dice.random()}")
+    if kind == "lost":
+        request = replace(request, checkpoint=CheckpointFiles("lost", request.checkpoint.unet + ".lost"))
+    loop.submit(request)
+
+
+def _make_trouble(loop: RecordingLoop, dice: random.Random) -> None:
+    for image in list(loop._flight):
+        if image.request.id.startswith(f"{TROUBLE} poisoned") and dice.random() < 0.5:
+            with torch.inference_mode():
+                image.slab.latents[image.slot] = torch.nan
+        elif image.request.id.startswith(f"{TROUBLE} cancelled") and dice.random() < 0.2:
+            loop.cancel(image.request.id)
 
 
 def _all_of(loop: RecordingLoop) -> Pictures:

@@ -19,9 +19,9 @@ class RecordingLoop(Loop):
         self.latents: dict[str, Tensor] = {}
         super().__init__(models, self.events.append)
 
-    def _decode(self, image: InFlight) -> Pixels:
+    def _pixels(self, image: InFlight) -> Pixels:
         self.latents[image.request.id] = image.latent.clone()
-        return super()._decode(image)
+        return super()._pixels(image)
 
     def paint(self, *requests: Paint) -> None:
         """Until all of them are over."""

@@ -1,6 +1,6 @@
 """The running batch itself: who steps together, what is given back, and that one request's trouble is its own."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from gesso.engine.loop import ROWS_AT_ONCE, SLOTS
+from gesso.engine.loop import ROWS_AT_ONCE
 from gesso.engine.messages import CheckpointFiles, Paint, Refinement
 from gesso.engine.models import Models
 from gesso.sdxl.architecture import Architecture
@@ -32,9 +32,15 @@ def loop() -> Iterator[RecordingLoop]:
     yield loop
     assert loop.images == 0
     assert all(slab.is_empty for slab in loop._slabs.values())
-    assert not loop._running
+    assert loop.idle
     in_use = {key: one.users for key, one in loop._models._networks._residents.items() if one.users}
     assert not in_use, "everything taken is given back"
+
+
+def turn_until(loop: RecordingLoop, reached: Callable[[], bool]) -> None:
+    while not reached():
+        assert not loop.idle
+        loop.turn()
 
 
 def refined(request: Paint, folder: Path) -> Paint:
@@ -42,43 +48,49 @@ def refined(request: Paint, folder: Path) -> Paint:
     return replace(request, refinement=Refinement(files, 0.5, 0.2))
 
 
-def test_more_images_than_slots_wait_and_are_all_painted(loop: RecordingLoop, folder: Path) -> None:
-    requests = [
-        replace(small_request(folder, number, steps=20), seeds=(number, number + 100)) for number in range(SLOTS)
-    ]
+def test_more_images_than_have_room_wait_and_are_all_painted(
+    loop: RecordingLoop, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gesso.engine.loop.IMAGES", 6)
+    for number in range(8):
+        loop.submit(replace(small_request(folder, number), seeds=(number, number + 100)))
     most = 0
-    for request in requests:
-        loop.submit(request)
     while not loop.idle:
         loop.turn()
         most = max(most, loop.images)
-    assert most == SLOTS
-    assert len(loop.pictures()) == 2 * SLOTS
+    assert most == 6
+    assert len(loop.pictures()) == 16
+
+
+def test_a_request_of_more_images_than_have_room_is_painted_by_itself(
+    loop: RecordingLoop, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gesso.engine.loop.IMAGES", 3)
+    loop.paint(replace(small_request(folder, 1), seeds=tuple(range(5))), small_request(folder, 2))
+    assert len(loop.pictures()) == 6
 
 
 def test_a_call_takes_no_more_rows_than_allowed(loop: RecordingLoop, folder: Path) -> None:
-    loop.paint(*(small_request(folder, number, steps=12) for number in range(SLOTS)))
-    assert loop.rows == 2 * 12 * SLOTS
+    loop.paint(*(small_request(folder, number, steps=12) for number in range(12)))
+    assert loop.rows == 2 * 12 * 12
     assert loop.ticks >= loop.rows / ROWS_AT_ONCE
 
 
 def test_images_join_and_leave_at_any_step(loop: RecordingLoop, folder: Path) -> None:
     loop.submit(small_request(folder, 1, steps=12))
-    for _ in range(5):
-        loop.turn()
+    turn_until(loop, lambda: loop.ticks == 5)
     loop.paint(small_request(folder, 2, steps=4))
     assert loop.ticks == 12, "the short one rode along"
     alone = RecordingLoop(Models(torch.device("cpu"), torch.float32))
     alone.paint(small_request(folder, 2, steps=4))
-    assert torch.allclose(loop.latents["2"], alone.latents["2"], rtol=1e-4, atol=1e-4)
+    assert torch.equal(loop.latents["2"], alone.latents["2"])
 
 
 def test_what_is_cancelled_leaves_at_once_and_is_heard_of_no_more(loop: RecordingLoop, folder: Path) -> None:
-    loop.submit(refined(small_request(folder, 1), folder))
-    loop.submit(small_request(folder, 2))
-    loop.submit(small_request(folder, 3))
-    loop.turn()
-    loop.turn()
+    loop.submit(refined(small_request(folder, 1, steps=20), folder))
+    loop.submit(small_request(folder, 2, steps=20))
+    loop.submit(small_request(folder, 3, steps=20))
+    turn_until(loop, lambda: loop.images == 3)
     for number in ("1", "3", "unknown"):
         loop.cancel(number)
     assert loop.images == 1
@@ -118,10 +130,9 @@ def test_what_nobody_foresaw_fails_the_request_and_is_not_shown(
 
 
 def test_an_image_of_no_numbers_fails_with_its_cause(loop: RecordingLoop, folder: Path) -> None:
-    loop.submit(small_request(folder, 1))
-    loop.submit(small_request(folder, 2))
-    for _ in range(2):
-        loop.turn()
+    loop.submit(small_request(folder, 1, steps=12))
+    loop.submit(small_request(folder, 2, steps=12))
+    turn_until(loop, lambda: loop.images == 2)
     poisoned = next(image for image in loop._flight if image.request.id == "1")
     with torch.inference_mode():
         poisoned.slab.latents[poisoned.slot] = torch.nan
@@ -172,7 +183,7 @@ def test_a_unet_alone_is_lent_encoders_and_vae(loop: RecordingLoop, folder: Path
 
 def test_an_empty_negative_prompt_takes_no_memory_per_step(loop: RecordingLoop, folder: Path) -> None:
     loop.submit(small_request(folder, 1, steps=20))
-    loop.turn()
+    turn_until(loop, lambda: loop.images == 1)
     (image,) = loop._flight
     assert len({told.context.data_ptr() for told in image.leg.unconditional}) == 1
     loop.cancel("1")

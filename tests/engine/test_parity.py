@@ -20,6 +20,7 @@ from gesso.prompt.chunks import Chunk
 from gesso.prompt.understanding import understand
 from gesso.sdxl.architecture import PredictionType
 from gesso.sdxl.checkpoint import load_text_encoders
+from gesso.sdxl.text import end_to_end
 from tests.engine import lone
 from tests.engine.lone import LoneRun
 from tests.engine.recording import RecordingLoop
@@ -188,5 +189,8 @@ def test_prompts_of_unequal_length_are_padded_with_empty_chunks(folder: Path, mo
     encoders = load_text_encoders(request.checkpoint.unet, torch.device("cpu"), torch.float32)
     positive, negative = request.prompt[0].chunks, request.negative_prompt[0].chunks
     assert (len(positive), len(negative)) == (2, 1)
-    told = encoders.encode(positive, "base"), encoders.encode((*negative, Chunk((), ())), "base")
+    told = [
+        end_to_end([encoders.encode(chunk, "base") for chunk in chunks])
+        for chunks in (positive, (*negative, Chunk((), ())))
+    ]
     check(models, request, lone.text_to_image_told(run, *told))

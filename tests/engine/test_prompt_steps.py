@@ -4,7 +4,7 @@ A step of a two-evaluation sampler has one meaning for both (its last step takes
 is evaluated twice. Image-to-image counts the steps that are really taken; base and refiner count on together.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,12 +33,12 @@ class ListeningLoop(RecordingLoop):
         super().__init__(models)
         self.told: list[tuple[Tensor, Tensor]] = []
 
-    def _evaluate(self, batch: list[InFlight]) -> None:
-        (image,) = batch
+    def _denoise(self, images: Sequence[InFlight]) -> None:
+        (image,) = images
         rows = image.leg.conditional, image.leg.unconditional
         positive, negative = (told[image.evaluation].context for told in rows)
         self.told.append((positive, negative))
-        super()._evaluate(batch)
+        super()._denoise(images)
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ class Studio:
         return step
 
     def _said(self, kind: Kind, word: str) -> Tensor:
-        (chunks,) = (stretch.chunks for stretch in understand(word, 1).schedule)
-        return self.models.conditioning(self.files(kind), kind, chunks).context
+        ((chunk,),) = (stretch.chunks for stretch in understand(word, 1).schedule)
+        return self.models.conditioning(self.files(kind), kind, chunk).context
 
 
 @pytest.fixture(scope="module")

@@ -179,4 +179,4 @@ def test_a_refiners_encoders_are_too_few_for_a_base(tmp_path: Path) -> None:
     path = write_tiny(tmp_path / "refiner.safetensors", "refiner")
     encoders = load_text_encoders(str(path), CPU, torch.float32)
     with pytest.raises(ServiceUnavailable, match="lack the first one"):
-        encoders.encode((Chunk((), ()),), "base")
+        encoders.encode(Chunk((), ()), "base")

@@ -9,7 +9,7 @@ import torch
 from gesso.prompt.chunks import Chunk
 from gesso.prompt.understanding import understand
 from gesso.sdxl.checkpoint import load_text_encoders, load_unet, load_vae
-from gesso.sdxl.text import TextEncoders
+from gesso.sdxl.text import TextEncoders, end_to_end
 from gesso.sdxl.vae import Vae
 from tests.tiny import write_tiny
 
@@ -36,8 +36,8 @@ def chunks(text: str) -> tuple[Chunk, ...]:
 
 
 def test_a_base_hears_both_encoders_and_a_refiner_the_second(encoders: TextEncoders) -> None:
-    both = encoders.encode(chunks("a red boat"), "base")
-    second = encoders.encode(chunks("a red boat"), "refiner")
+    (chunk,) = chunks("a red boat")
+    both, second = encoders.encode(chunk, "base"), encoders.encode(chunk, "refiner")
     assert both.context.shape == (77, 8 + 16)
     assert second.context.shape == (77, 16)
     assert torch.equal(both.context[:, 8:], second.context)
@@ -47,15 +47,15 @@ def test_a_base_hears_both_encoders_and_a_refiner_the_second(encoders: TextEncod
 def test_a_long_prompt_is_chunks_end_to_end_and_the_first_ones_pooled_embedding(encoders: TextEncoders) -> None:
     long = chunks("boat " * 100)
     assert len(long) == 2
-    told = encoders.encode(long, "base")
-    first, second = (encoders.encode([chunk], "base") for chunk in long)
+    first, second = (encoders.encode(chunk, "base") for chunk in long)
+    told = end_to_end([first, second])
     assert torch.equal(told.context, torch.cat([first.context, second.context]))
     assert torch.equal(told.pooled, first.pooled)
 
 
 def test_a_weight_scales_its_words_and_the_mean_is_restored(encoders: TextEncoders) -> None:
-    plain = encoders.encode(chunks("a red boat"), "refiner").context
-    weighted = encoders.encode(chunks("a (red:1.5) boat"), "refiner").context
+    plain = encoders.encode(*chunks("a red boat"), "refiner").context
+    weighted = encoders.encode(*chunks("a (red:1.5) boat"), "refiner").context
     expected = plain.clone()
     expected[2] *= 1.5
     expected *= plain.mean() / expected.mean()
