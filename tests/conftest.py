@@ -8,6 +8,10 @@ from collections.abc import Generator
 
 import pytest
 
+from gesso.logs import log_to_standard_error
+
+log_to_standard_error()  # as every process of ours does; structlog's own default spends a minute on tensors in a traceback
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:

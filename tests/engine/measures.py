@@ -1,7 +1,7 @@
 """The measures that keep a picture's bytes from hanging on its company, and what happens without each of them.
 
-`python -m tests.engine.measures` prints the table of docs/exactness.md: how many pictures of a crowd differ from their lone
-runs when one measure is switched off.
+`python -m tests.engine.measures` prints the table of docs/exactness.md: how many pictures of a crowd differ from their
+lone runs when one measure is switched off.
 """
 
 import tempfile

@@ -1,6 +1,6 @@
 """The running batch itself: who steps together, what is given back, and that one request's trouble is its own."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 import torch
 
+from gesso.engine import agreement
 from gesso.engine.loop import ROWS_AT_ONCE
 from gesso.engine.messages import CheckpointFiles, Paint, Refinement
 from gesso.engine.models import Models
 from gesso.sdxl.architecture import Architecture
+from gesso.sdxl.network import UnetNetwork
+from gesso.sdxl.unet import Told, Unet
 from gesso.sdxl.vae import Vae
 from gesso.sdxl.weights import write_weights
 from tests.engine.recording import RecordingLoop, small_request
@@ -127,6 +130,84 @@ def test_what_nobody_foresaw_fails_the_request_and_is_not_shown(
     (failure,) = loop.failures()
     assert failure.sentence == "the engine could not paint this: RuntimeError"
     assert set(loop.pictures()) == {("2", 0)}
+
+
+def test_calls_that_memory_does_not_suffice_for_are_halved_and_nobody_fails(
+    loop: RecordingLoop, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward, sizes = UnetNetwork.forward, []
+
+    def forward_within(self: UnetNetwork, latents: torch.Tensor, *told: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(latents))
+        if len(latents) > 4:
+            raise torch.OutOfMemoryError
+        return forward(self, latents, *told)
+
+    requests = [small_request(folder, number, steps=12) for number in range(6)]
+    alone = RecordingLoop(Models(torch.device("cpu"), torch.float32))
+    for request in requests:
+        alone.paint(request)
+    monkeypatch.setattr(UnetNetwork, "forward", forward_within)
+    monkeypatch.setattr(agreement, "TRUSTED", 1)
+    loop.paint(*requests)
+    assert not loop.failures()
+    assert loop.pictures() == alone.pictures()
+    first = sizes.index(next(size for size in sizes if size > 4))
+    assert max(sizes[first + 1 :]) <= 4, "what failed once is not tried again"
+
+
+def test_what_memory_never_suffices_for_fails_and_says_so(
+    loop: RecordingLoop, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(*_: Any) -> None:
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate 1 bytes.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(UnetNetwork, "forward", exhausted)
+        loop.paint(small_request(folder, 1))
+    loop.paint(small_request(folder, 2))
+    (failure,) = loop.failures()
+    assert (failure.id, failure.reason) == ("1", "failed")
+    assert "not enough memory" in failure.sentence
+    assert set(loop.pictures()) == {("2", 0)}
+
+
+def test_a_decoding_that_memory_did_not_suffice_for_is_tried_once_more(
+    loop: RecordingLoop, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode, tried = Vae.decode, []
+
+    def decode_later(self: Vae, *latent: Any) -> bytes:
+        tried.append(latent)
+        if len(tried) == 1:
+            raise torch.OutOfMemoryError
+        return decode(self, *latent)
+
+    monkeypatch.setattr(Vae, "decode", decode_later)
+    loop.paint(small_request(folder, 1))
+    assert len(tried) == 2
+    assert set(loop.pictures()) == {("1", 0)}
+
+
+def test_an_image_that_raises_fails_alone_and_its_company_is_painted(
+    loop: RecordingLoop, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predict = Unet.predict
+    for number in range(3):
+        loop.submit(small_request(folder, number, steps=12))
+    turn_until(loop, lambda: loop.images == 3)
+    cursed = next(image for image in loop._flight if image.request.id == "1").leg.conditional[8].shifts
+
+    def predict_or_raise(self: Unet, rows: torch.Tensor, told: Sequence[Told]) -> torch.Tensor:
+        if any(one.shifts.data_ptr() == cursed.data_ptr() for one in told):
+            raise ValueError("cursed")
+        return predict(self, rows, told)
+
+    monkeypatch.setattr(Unet, "predict", predict_or_raise)
+    while not loop.idle:
+        loop.turn()
+    assert [failure.id for failure in loop.failures()] == ["1"]
+    assert set(loop.pictures()) == {("0", 0), ("2", 0)}
 
 
 def test_an_image_of_no_numbers_fails_with_its_cause(loop: RecordingLoop, folder: Path) -> None:

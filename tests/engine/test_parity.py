@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from gesso.diffusion.names import SERVED
+from gesso.engine import agreement
 from gesso.engine.messages import CheckpointFiles, Paint, Painted, Pixels, Refinement, StartImage
 from gesso.engine.models import Models
 from gesso.prompt.chunks import Chunk
@@ -148,7 +149,10 @@ def test_an_absent_negative_prompt_is_zeros(folder: Path, models: Models) -> Non
     check(models, request_of(run, folder), lone.text_to_image(run))
 
 
-def test_a_mixed_batch_paints_what_each_request_gets_alone(folder: Path, models: Models) -> None:
+def test_a_mixed_batch_paints_what_each_request_gets_alone(
+    folder: Path, models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agreement, "TRUSTED", 1)  # latents this small would not be trusted, nor measured, for long
     runs = [
         replace(RUN, scheduler=name, steps=5 + number % 4, guidance_scale=(7.0, 4.5, 1.0)[number % 3], seed=number)
         for number, name in enumerate(SERVED)
@@ -162,8 +166,7 @@ def test_a_mixed_batch_paints_what_each_request_gets_alone(folder: Path, models:
         alone = RecordingLoop(models)
         alone.paint(request_of(run, folder))
         request_id = request_of(run, folder).id
-        apart = (loop.latents[request_id] - alone.latents[request_id]).abs().max()
-        assert apart <= 1e-4 * alone.latents[request_id].abs().max()
+        assert torch.equal(loop.latents[request_id], alone.latents[request_id])
 
 
 @pytest.mark.parametrize("scheduler", ["UniPC", "Euler a"])
