@@ -98,7 +98,7 @@ class LocalEngine:
             task.cancel()
         if self._process is not None:
             self._process.kill()
-            await self._process.buried()
+            await self._process.gone()
         self._state = EngineState("down", device=self._state.device)
         for running in self._running.values():
             running.fail(STOPPING)
@@ -171,13 +171,13 @@ class LocalEngine:
                 process.kill()
                 return
 
-    def _mourn(self) -> None:
+    def _mourn(self, exit_status: int) -> None:
         """The process is gone: start another, give it what can be tried again, and fail the rest."""
         if self._stopping:
             return
-        dead, self._process = self._process, None
-        assert dead is not None
+        self._process = None
         self._deaths += 1
+        log.error("the engine died", exit_status=exit_status, requests=len(self._running), deaths=self._deaths)
         self._state = EngineState("down", device=self._state.device)
         for running in self._running.values():
             running.attempts += self._pulse.has_begun
@@ -185,13 +185,9 @@ class LocalEngine:
                 running.fail(f"the engine died under this request {ATTEMPTS} times")
             elif self._deaths >= STARTS:
                 running.fail(HOPELESS)
-        self._do(self._start_again(dead))
+        self._do(self._start_again())
 
-    async def _start_again(self, dead: EngineProcess) -> None:
-        dead.kill()
-        # Until the old process is really gone it may hold memory that the new one needs.
-        status = await dead.buried()
-        log.error("the engine died", exit_status=status, requests=len(self._running), deaths=self._deaths)
+    async def _start_again(self) -> None:
         while self._process is None:
             await asyncio.sleep(min(2.0 ** min(self._deaths - 1, 10) - 1, LONGEST_PAUSE))
             try:

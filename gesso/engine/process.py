@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from multiprocessing.connection import Connection
 
 import structlog
@@ -25,14 +26,14 @@ log = structlog.get_logger()
 
 
 class EngineProcess:
-    """Runs from its making until it dies or is killed. `hear` gets each message in the running event loop, `mourn` is
-    called there once, when no more can come.
+    """Runs from its making until it dies or is killed. In the running event loop, `hear` gets each message, and `mourn`
+    at last its exit status, when it is really gone: until then it may hold memory that the next one needs.
 
     Raises OSError where it cannot be started.
     """
 
     def __init__(
-        self, options: Sequence[str], hear: Callable[[Event | Heartbeat], None], mourn: Callable[[], None]
+        self, options: Sequence[str], hear: Callable[[Event | Heartbeat], None], mourn: Callable[[int], None]
     ) -> None:
         self._hear = hear
         self._mourn = mourn
@@ -57,16 +58,16 @@ class EngineProcess:
 
     def tell(self, command: Command) -> None:
         """Give a command; without effect on a process that is gone."""
-        self._sender.submit(self._tell_now, command)
+        with suppress(RuntimeError):  # it has just been buried
+            self._sender.submit(self._tell_now, command)
 
     def kill(self) -> None:
         """End it at once, whatever it is doing."""
         self._process.kill()
 
-    async def buried(self) -> int:
-        """The exit status, once the process, which must have been told to die, is really gone."""
-        self._sender.shutdown(wait=False, cancel_futures=True)
-        return await asyncio.to_thread(self._process.wait)
+    async def gone(self) -> None:
+        """Returns when it is."""
+        await asyncio.to_thread(self._process.wait)
 
     def _tell_now(self, command: Command) -> None:
         try:
@@ -76,12 +77,15 @@ class EngineProcess:
 
     def _listen(self) -> None:
         """Pass on what the process says, in a thread of its own, until it says no more."""
-        try:
-            while True:
-                self._event_loop.call_soon_threadsafe(self._hear, self._connection.recv())
-        except (EOFError, OSError):
-            self._connection.close()
-        except RuntimeError:  # the event loop is closed: the server is gone
-            return
-        if not self._event_loop.is_closed():
-            self._event_loop.call_soon_threadsafe(self._mourn)
+        with suppress(RuntimeError):  # the event loop is closed: the server is gone
+            try:
+                while True:
+                    self._event_loop.call_soon_threadsafe(self._hear, self._connection.recv())
+            except (EOFError, OSError):
+                self._event_loop.call_soon_threadsafe(self._mourn, self._bury())
+
+    def _bury(self) -> int:
+        self._process.kill()
+        self._sender.shutdown(cancel_futures=True)
+        self._connection.close()
+        return self._process.wait()
