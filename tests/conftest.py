@@ -10,7 +10,8 @@ import pytest
 
 from gesso.logs import log_to_standard_error
 
-log_to_standard_error()  # as every process of ours does; structlog's own default spends a minute on tensors in a traceback
+# As every process of ours does; structlog's own default spends a minute on a traceback with tensors in it.
+log_to_standard_error()
 
 
 @pytest.hookimpl(wrapper=True)
