@@ -11,6 +11,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 
 import uvicorn
 
@@ -20,7 +21,7 @@ from gesso.api.metrics import Metrics
 from gesso.api.parts import Parts
 from gesso.catalogue.catalogue import Catalogue, load_catalogue
 from gesso.catalogue.validation import read_request
-from gesso.engine.messages import Admitted, Painted, Pixels, Progress
+from gesso.engine.messages import Admitted, Painted, Pixels, Preview, Progress
 from gesso.engine.running import running_engine
 from gesso.errors import BadRequest, Problem, SettingsError
 from gesso.imaging.address import Guard
@@ -151,10 +152,12 @@ async def generate(
     body: Mapping[str, object],
     start_image: bytes | None,
     on_progress: Callable[[int, int], None],
+    on_preview: Callable[[int, int, bytes], None] | None = None,
 ) -> tuple[bytes, ...]:
     """Paint one request without a server or an account: the pictures as PNG, in seed order.
 
-    `on_progress` hears how many model evaluations are done, and how many are due in all.
+    `on_progress` hears how many model evaluations are done, and how many are due in all. `on_preview` is shown
+    unfinished pictures: which (from 0), of how many, and a small PNG.
 
     Raises BadRequest also for a parameter that the endpoint does not know; else as a server's reply would say.
     """
@@ -165,19 +168,22 @@ async def generate(
         raise BadRequest.of(unknown)
     pixels = None if start_image is None else await _decode(start_image)
     order = resolve(valid, secrets.token_hex(8), catalogue, models_dir=settings.models, start_image=pixels)
+    paint = replace(order.paint, previews=on_preview is not None)
     pictures: dict[int, Pixels] = {}
     done: dict[int, int] = {}
     async with running_engine(settings) as engine:
-        async for event in engine.paint(order.paint):
+        async for event in engine.paint(paint):
             match event:
                 case Admitted():
                     on_progress(0, 1)
                 case Progress():
                     done[event.image] = event.done
-                    on_progress(sum(done.values()), event.due * len(order.paint.seeds))
+                    on_progress(sum(done.values()), event.due * len(paint.seeds))
+                case Preview() if on_preview is not None:
+                    on_preview(event.image, len(paint.seeds), encode_png(event.pixels, ""))
                 case Painted():
                     pictures[event.image] = event.pixels
-    return tuple(encode_png(pictures[image], infotext(order, seed)) for image, seed in enumerate(order.paint.seeds))
+    return tuple(encode_png(pictures[image], infotext(order, seed)) for image, seed in enumerate(paint.seeds))
 
 
 async def _decode(data: bytes) -> Pixels:

@@ -15,14 +15,16 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Installation:
     return install_tiny(tmp_path_factory.mktemp("installation"))
 
 
-def test_a_picture_needs_no_server(tiny: Installation, tmp_path: Path) -> None:
-    out = tmp_path / "boat.png"
+def test_a_picture_needs_no_server_and_can_be_looked_at_unfinished(tiny: Installation, tmp_path: Path) -> None:
+    out, preview = tmp_path / "boat.png", tmp_path / "unfinished.png"
     arguments = ("generate", "a red boat", "--seed", "7", "--width", "512", "--height", "520", "--out", str(out))
     assert tiny.run(*arguments).stdout == f"{out}\n"
     first = out.read_bytes()
     assert Image.open(io.BytesIO(first)).size == (512, 520)
-    tiny.run(*arguments)
+    tiny.run(*arguments, "--preview", str(preview))
     assert out.read_bytes() == first
+    assert Image.open(io.BytesIO(preview.read_bytes())).size == (32, 34)
+    assert {path.name for path in tmp_path.iterdir()} == {"boat.png", "unfinished.png"}
 
 
 def test_several_samples_are_several_files_and_a_start_image_is_a_file(tiny: Installation, tmp_path: Path) -> None:
@@ -90,6 +92,7 @@ def test_the_doctor_finds_everything_in_order_or_says_what_is_not(tiny: Installa
         (("generate", "a boat", "--steps", "5"), "num_inference_steps"),
         (("generate", "a boat", "--model", "sdxl1.0-realvis", "--style", "anime"), "no such parameter"),
         (("generate", "a boat", "--model", "sdxl-img2img", "--image", "nowhere.png"), "nowhere.png"),
+        (("generate", "a boat", "--preview", "nowhere/unfinished.png"), "no folder nowhere"),
         (("prompt", "(boat:1e999)"), "weight"),
         (("prompt", "boat", "--steps", "many"), "many"),
         (("credits", "add", "nobody", "1"), "nobody"),

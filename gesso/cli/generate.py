@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +21,7 @@ def generate(
     *,
     model: str = "sdxl1.0-txt2img",
     out: Path = Path("gesso.png"),
+    preview: Path | None = None,
     negative_prompt: str | None = None,
     seed: str | None = None,
     samples: str | None = None,
@@ -41,6 +43,7 @@ def generate(
         prompt: What to paint.
         model: The endpoint whose model paints it.
         out: Where the PNG goes; with several samples their numbers are put before its suffix.
+        preview: Where a small PNG of the unfinished picture goes, anew about twice a second; numbered as `out` is.
         negative_prompt: What not to paint.
         seed: The same seed paints the same picture.
         samples: How many pictures.
@@ -75,11 +78,12 @@ def generate(
     }
     body = {name: value for name, value in given.items() if value is not None}
     start_image = None if image is None else _read(image)
-    if not out.parent.is_dir():
-        raise BadRequest(f"{out} cannot be written: there is no folder {out.parent}")
-    pngs = asyncio.run(house.generate(read_settings(), model, body, start_image, _show_progress))
+    for path in [out] if preview is None else [out, preview]:
+        _require_folder(path)
+    show_preview = None if preview is None else partial(_show_preview, preview)
+    pngs = asyncio.run(house.generate(read_settings(), model, body, start_image, _show_progress, show_preview))
     for number, png in enumerate(pngs, start=1):
-        path = out if len(pngs) == 1 else out.with_name(f"{out.stem}-{number}{out.suffix}")
+        path = _numbered(out, number, len(pngs))
         _write(path, png)
         print(path)
 
@@ -89,6 +93,26 @@ def _show_progress(done: int, due: int) -> None:
         filled = BAR * done // due
         end = "\n" if done == due else ""
         print(f"\r[{'#' * filled}{'.' * (BAR - filled)}] {done}/{due}", end=end, file=sys.stderr, flush=True)
+
+
+def _show_preview(preview: Path, image: int, images: int, png: bytes) -> None:
+    """Whoever looks at the file sees a whole picture, this or the one before."""
+    path = _numbered(preview, image + 1, images)
+    part = path.with_name(f"{path.name}.part")
+    _write(part, png)
+    try:
+        part.replace(path)
+    except OSError as error:
+        raise BadRequest(f"{path} cannot be written: {error.strerror}") from None
+
+
+def _numbered(path: Path, number: int, pictures: int) -> Path:
+    return path if pictures == 1 else path.with_name(f"{path.stem}-{number}{path.suffix}")
+
+
+def _require_folder(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise BadRequest(f"{path} cannot be written: there is no folder {path.parent}")
 
 
 def _read(path: Path) -> bytes:

@@ -4,12 +4,12 @@ The random data stand in for the model's raw output; what they mean at a sigma i
 """
 
 from dataclasses import dataclass
-from math import sqrt
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gesso.diffusion.denoised import denoised, log_sigmas
 from gesso.diffusion.samplers import Sampler
 from gesso.diffusion.trajectory import AMPLITUDES, SEED, WIDTH, Recording, Trajectory
 
@@ -35,17 +35,14 @@ class NoiseLevels:
 
     def denoised(self, prediction: Array, x: Array, sigma: float) -> Array:
         """The picture that a model's raw output sees in `x`."""
-        if self.velocity:
-            return x / (sigma**2 + 1) - sigma / sqrt(sigma**2 + 1) * prediction
-        return x - sigma * prediction
+        return denoised(prediction, x, sigma, self.velocity)
 
 
 def noise_levels(euler: Any, skipped: int) -> NoiseLevels:
     """Those of a diffusers EulerDiscreteScheduler, its timesteps set, without the first so many steps."""
-    variance = 1 - euler.alphas_cumprod
     return NoiseLevels(
         sigmas=euler.sigmas[skipped:].double().numpy(),
-        log_sigmas=((variance / euler.alphas_cumprod) ** 0.5).double().log().numpy(),
+        log_sigmas=log_sigmas(euler.alphas_cumprod),
         velocity=euler.config.prediction_type == "v_prediction",
     )
 
