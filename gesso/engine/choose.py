@@ -62,6 +62,7 @@ class Chooser:
         self._shares = _Shares()
         self._key: Hashable = None
         self._stayed = 0
+        self._prepared = False
 
     def choose(self, candidates: Sequence[Candidate], costs: Costs) -> list[int]:
         """Positions of those that do the next unit together: one encode, one decode, or several steps of one key."""
@@ -71,7 +72,13 @@ class Chooser:
         leader = self._leader(candidates, order)
         if candidates[leader].work != "denoise":
             return [leader]
-        return list(_company(candidates, leader, order, costs.cap(candidates[leader].key)))
+        company = list(_company(candidates, leader, order, costs.cap(candidates[leader].key)))
+        unready = [place for place in company if candidates[place].work == "encode"]
+        if unready and not self._prepared:
+            self._prepared = True
+            return unready[:1]
+        self._prepared = False
+        return [place for place in company if candidates[place].work == "denoise"]
 
     def served(self, account: int, seconds: float) -> None:
         """Count `seconds` of the engine as had by `account`; a call's are shared between its images."""
@@ -115,6 +122,6 @@ def _company(candidates: Sequence[Candidate], leader: int, order: Sequence[int],
     room = cap - candidates[leader].rows
     for place in order:
         other = candidates[place]
-        if place != leader and other.work == "denoise" and other.key == candidates[leader].key and other.rows <= room:
+        if place != leader and other.work != "decode" and other.key == candidates[leader].key and other.rows <= room:
             yield place
             room -= other.rows

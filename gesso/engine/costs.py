@@ -52,6 +52,7 @@ class _Table:
     expected: float = UNKNOWN
     calls: int = 0
     sizes: dict[int, _Average] = field(default_factory=dict)
+    drawn: dict[int, float] = field(default_factory=dict)
 
     def settled(self) -> Mapping[int, float]:
         """Seconds per row of the sizes that were called more than once."""
@@ -77,6 +78,7 @@ class Costs:
         """Take one call into account."""
         table = self._table(key)
         table.calls += 1
+        table.drawn.clear()
         if rows in table.sizes:
             table.sizes[rows].add(seconds)
         else:
@@ -88,7 +90,10 @@ class Costs:
         table = self._table(key)
         if not table.sizes:
             return rows * table.expected * self._unlike
-        return _through(sorted((size, average.seconds) for size, average in table.sizes.items()), rows)
+        if rows not in table.drawn:
+            points = sorted((size, average.seconds) for size, average in table.sizes.items())
+            table.drawn[rows] = _through(points, rows)
+        return table.drawn[rows]
 
     def cap(self, key: Hashable) -> int:
         """The rows beyond which a call pays no more: what is larger was tried and is no cheaper per row."""
@@ -116,7 +121,7 @@ class Costs:
 def _through(points: list[tuple[int, float]], rows: int) -> float:
     """The line through the neighbouring points; with one point, in proportion."""
     if len(points) == 1:
-        return points[0][1] * rows / points[0][0]
+        return points[0][1] * (1 + rows / points[0][0]) / 2
     right = min(max(bisect_left(points, (rows, 0.0)), 1), len(points) - 1)
     (fewer, less), (more, longer) = points[right - 1 : right + 1]
     slope = max(0.0, (longer - less) / (more - fewer))

@@ -20,6 +20,7 @@ from gesso.engine.memory import free_memory, is_out_of_memory
 from gesso.engine.messages import Admitted, Batch, Event, Failed, Finished, Paint, Painted, Pixels, Progress, Stage
 from gesso.engine.models import Models
 from gesso.engine.plan import Plan, abandon, plan
+from gesso.engine.previews import Previews
 from gesso.engine.request import Request, decode_key, encode_key, expect
 from gesso.engine.slots import Slab
 from gesso.engine.stopwatch import Stopwatch
@@ -50,6 +51,7 @@ class Loop:
         self._flight: list[InFlight] = []
         self._slabs: dict[tuple[int, int, int], Slab] = {}
         self._ticks = Ticks(models.device)
+        self._previews = Previews(models)
         self._costs = Costs(ROWS_AT_ONCE)
         self._chooser = Chooser()
         self._stopwatch = Stopwatch(models.device)
@@ -205,6 +207,9 @@ class Loop:
         self.rows += rows
         for image in images:
             self._emit(Progress(image.request.id, image.index, image.done, image.due))
+        for preview in self._previews.after(images):
+            if preview.id in self._requests:
+                self._emit(preview)
         self._enter("idle")
 
     def _denoise_apart(self, images: Sequence[InFlight], error: Exception) -> None:
