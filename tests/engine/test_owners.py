@@ -19,11 +19,26 @@ def test_a_recycled_slot_does_not_poison_its_successor() -> None:
     assert torch.isfinite(slab.predictions).all()
 
 
-def test_a_full_slab_has_no_slot() -> None:
+def test_a_full_slab_doubles_and_keeps_what_it_holds() -> None:
     slab = Slab((1, 2, 2), slots=2, device=torch.device("cpu"))
     assert {slab.take(), slab.take()} == {0, 1}
-    assert slab.take() is None
+    slab.begin(1, torch.ones(1, 2, 2))
+    assert {slab.take(), slab.take()} == {2, 3}
+    assert slab.latents[1, 0].eq(1).all()
     assert not slab.is_empty
+
+
+def test_bytes_that_are_claimed_make_unused_parts_leave() -> None:
+    parts: Residency[str] = Residency(budget=3, size_of=len)
+    for key in ("a", "b"):
+        with parts.using(key, lambda key=key: key):  # type: ignore[misc]
+            pass
+    parts.claim(2)
+    assert [key in parts for key in "ab"] == [False, True]
+    parts.disclaim(2)
+    with parts.using("a", lambda: "a"):
+        pass
+    assert parts.size == 2
 
 
 def test_a_slot_keeps_its_last_four_newest_first() -> None:
