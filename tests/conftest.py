@@ -7,11 +7,16 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the engine's process h
 from collections.abc import Generator
 
 import pytest
+import structlog
 
-from gesso.logs import log_to_standard_error
-
-# As every process of ours does; structlog's own default spends a minute on a traceback with tensors in it.
-log_to_standard_error()
+# As our processes log, but wherever a test captures it. (structlog's default spends a minute on a traceback with tensors.)
+structlog.configure(
+    processors=[
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 
 @pytest.hookimpl(wrapper=True)
