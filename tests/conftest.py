@@ -9,7 +9,7 @@ from collections.abc import Generator
 import pytest
 import structlog
 
-# As our processes log, but wherever a test captures it. (structlog's default spends a minute on a traceback with tensors.)
+# As our processes log, but where a test captures it. (structlog's default spends a minute on tensors in a traceback.)
 structlog.configure(
     processors=[
         structlog.contextvars.merge_contextvars,
