@@ -51,17 +51,18 @@ def refined(request: Paint, folder: Path) -> Paint:
     return replace(request, refinement=Refinement(files, 0.5, 0.2))
 
 
-def test_more_images_than_have_room_wait_and_are_all_painted(
-    loop: RecordingLoop, folder: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("room", [2, 3])
+def test_requests_whose_images_have_no_room_wait_and_are_all_painted(
+    room: int, loop: RecordingLoop, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gesso.engine.loop.IMAGES", 6)
+    monkeypatch.setattr("gesso.engine.loop.IMAGES", room)
     for number in range(8):
-        loop.submit(replace(small_request(folder, number), seeds=(number, number + 100)))
+        loop.submit(replace(small_request(folder, number, steps=12), seeds=(number, number + 100)))
     most = 0
     while not loop.idle:
         loop.turn()
         most = max(most, loop.images)
-    assert most == 6
+    assert most == 2
     assert len(loop.pictures()) == 16
 
 
