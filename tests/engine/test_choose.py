@@ -1,0 +1,237 @@
+"""Who does the next unit of work: the shortest, but nobody waits for ever, and accounts share fairly."""
+
+import dataclasses
+import itertools
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gesso.engine.choose import Candidate, Chooser, Work
+from gesso.engine.costs import Costs
+
+PRICES = {1: 0.6, 2: 1.0, 4: 1.8, 8: 3.4}  # seconds by rows; whoever joins pays less than alone, more than half of it
+CAP = 8
+PATIENCE = 4
+SLOWDOWN = 10.0
+
+
+def known_costs(prices: dict[int, float] = PRICES) -> Costs:
+    costs = Costs(CAP)
+    for key, (rows, taken) in itertools.product("abc", prices.items()):
+        for _ in range(2):
+            costs.measured(key, rows, taken)
+    return costs
+
+
+COSTS = known_costs()
+
+
+def image(
+    work: Work = "denoise",
+    key: str = "a",
+    account: int = 1,
+    rows: int = 2,
+    remaining: float = 10.0,
+    total: float = 10.0,
+    waited: float = 0.0,
+) -> Candidate:
+    return Candidate(work, key, account, rows, remaining, max(total, remaining), waited)
+
+
+images = st.builds(
+    image,
+    work=st.sampled_from(("encode", "denoise", "denoise", "decode")),
+    key=st.sampled_from("abc"),
+    account=st.integers(1, 3),
+    rows=st.integers(1, 4),
+    remaining=st.floats(0.1, 100),
+    total=st.floats(0.1, 100),
+    waited=st.floats(0, 2000),
+)
+queues = st.lists(images, min_size=1, max_size=30)
+
+
+@dataclasses.dataclass
+class Painting:
+    """An image on its way through an engine of one key and given prices: `steps` of `rows`, one second for each end."""
+
+    account: int
+    steps: int
+    rows: int = 2
+    key: str = "a"
+    work: Work = "encode"
+    came: float = 0.0
+    done: int = 0
+
+    def candidate(self, now: float) -> Candidate:
+        step, ends = COSTS.seconds(self.key, self.rows), {"encode": 2.0, "denoise": 1.0, "decode": 1.0}
+        remaining = (self.steps - self.done) * step + ends[self.work]
+        return Candidate(
+            self.work, self.key, self.account, self.rows, remaining, self.steps * step + 2, now - self.came
+        )
+
+    def advance(self) -> bool:
+        """One unit further; True after the last."""
+        if self.work == "decode":
+            return True
+        self.done += self.work == "denoise"
+        self.work = "decode" if self.done == self.steps else "denoise"
+        return False
+
+
+Refill = Callable[[Painting], Painting | None]
+
+
+class Engine:
+    """Runs what a chooser chooses; `spent` is each account's time. `refill` replaces an image that is done."""
+
+    def __init__(
+        self, queue: list[Painting], refill: Callable[[Painting], Painting | None] = lambda done: None
+    ) -> None:
+        self.chooser, self.queue, self.refill = Chooser(patience=PATIENCE, slowdown=SLOWDOWN), queue, refill
+        self.now, self.spent, self.keys = 0.0, defaultdict[int, float](float), list[str]()
+
+    def unit(self) -> list[Painting]:
+        """One unit of work; told is who did it."""
+        candidates = [one.candidate(self.now) for one in self.queue]
+        did = [self.queue[place] for place in self.chooser.choose(candidates, COSTS)]
+        alone = did[0].work != "denoise"
+        seconds = 1.0 if alone else COSTS.seconds(did[0].key, sum(one.rows for one in did))
+        self.keys += [] if alone else [did[0].key]
+        self.now += seconds
+        for one in did:
+            self.spent[one.account] += seconds / len(did)
+            self.chooser.served(one.account, seconds / len(did))
+            if one.advance():
+                self._replace(one)
+        return did
+
+    def _replace(self, one: Painting) -> None:
+        self.queue.remove(one)
+        if (new := self.refill(one)) is not None:
+            new.came = self.now
+            self.queue.append(new)
+
+
+@given(st.lists(queues, max_size=12))
+def test_work_is_never_left_and_only_like_share_a_call_within_the_cap(history: list[list[Candidate]]) -> None:
+    chooser = Chooser()
+    for queue in history:
+        chosen = chooser.choose(queue, COSTS)
+        together = [queue[place] for place in chosen]
+        assert together
+        assert len(set(chosen)) == len(chosen)
+        assert len({(one.work, one.key) for one in together}) == 1
+        assert len(together) == 1 or together[0].work == "denoise"
+        assert len(together) == 1 or sum(one.rows for one in together) <= CAP
+        for one in together:
+            chooser.served(one.account, 1.0)
+
+
+def test_nothing_to_do_is_nobody() -> None:
+    assert Chooser().choose([], COSTS) == []
+
+
+@given(st.lists(queues, max_size=12))
+def test_equal_histories_choose_equally(history: list[list[Candidate]]) -> None:
+    one, other = Chooser(), Chooser()
+    for queue in history:
+        assert one.choose(queue, COSTS) == other.choose(queue, COSTS)
+
+
+@given(queues)
+def test_the_shortest_goes_first(queue: list[Candidate]) -> None:
+    queue = [dataclasses.replace(one, waited=0.0) for one in queue]
+    chosen = Chooser().choose(queue, COSTS)
+    shortest = min(one.remaining for one in queue)
+    leads = queue[chosen[0]].remaining == shortest
+    is_encoded_for_it = queue[chosen[0]].work == "encode" and any(
+        one.remaining == shortest and one.work == "denoise" and one.key == queue[chosen[0]].key for one in queue
+    )
+    assert leads or is_encoded_for_it
+
+
+def test_the_shortest_of_the_same_key_join_as_far_as_there_is_room() -> None:
+    queue = [image(remaining=remaining) for remaining in (9, 5, 7, 6, 8)]
+    assert Chooser().choose(queue, COSTS) == [1, 3, 2, 4]
+
+
+def test_who_could_join_is_encoded_before_but_steps_go_on() -> None:
+    queue = [image(remaining=5), image("encode"), image("encode"), image("encode", key="b")]
+    chooser = Chooser()
+    assert [chooser.choose(queue, COSTS) for _ in range(4)] == [[1], [0], [1], [0]]
+
+
+class TestLateness:
+    def test_who_was_slowed_beyond_the_threshold_goes_first_the_longest_late_before_others(self) -> None:
+        short = image(remaining=1.0, total=1.0)
+        later, late = (image(key="b", waited=SLOWDOWN * 10 + more) for more in (5, 7))
+        assert Chooser(slowdown=SLOWDOWN).choose([short, later, late], COSTS) == [2, 1]
+
+    def test_who_was_slowed_within_the_threshold_does_not(self) -> None:
+        queue = [image(remaining=1.0, total=1.0), image(key="b", waited=SLOWDOWN * 10 - 11)]
+        chooser = Chooser(slowdown=SLOWDOWN)
+        assert all(chooser.choose(queue, COSTS) == [0] for _ in range(20))
+
+    @given(st.integers(2, 24), st.integers(1, 3), st.integers(5, 30))
+    def test_nobody_waits_longer_than_the_threshold_and_then_for_what_the_queue_holds(
+        self, capacity: int, steps: int, long_steps: int
+    ) -> None:
+        """However many shorter ones come: each place in the queue is taken again at once."""
+        long = Painting(1, long_steps)
+        engine = Engine([long] + [Painting(1, steps) for _ in range(capacity - 1)], lambda done: Painting(1, steps))
+        total = long.candidate(0.0).total
+        held = sum(one.candidate(0.0).total for one in engine.queue)
+        while long in engine.queue:
+            engine.unit()
+            assert engine.now <= SLOWDOWN * total + 2 * held
+
+
+def endless(key: str, account: int, lengths: Sequence[int], images: int) -> Iterator[Painting]:
+    steps = itertools.cycle(lengths)
+    return (Painting(account, next(steps), key=key) for _ in range(images))
+
+
+class TestShares:
+    def test_two_accounts_with_endless_work_have_the_same_time(self) -> None:
+        queue = [*endless("a", 1, [3, 20], 12), *endless("b", 2, [5], 3)]
+        engine = Engine(queue, lambda done: Painting(done.account, done.steps, key=done.key))
+        longest = max(one.candidate(0.0).total for one in queue)
+        for _ in range(600):
+            engine.unit()
+            assert abs(engine.spent[1] - engine.spent[2]) <= longest + (PATIENCE + 1) * max(PRICES.values())
+
+    def test_a_row_of_newcomers_does_not_keep_those_waiting_who_have_had_more(self) -> None:
+        """Each newcomer is an account of its own, gone when its one image is done; there are always four."""
+        numbers = itertools.count(2)
+        engine = Engine([Painting(next(numbers), 3, key="b") for _ in range(4)])
+        engine.refill = lambda done: Painting(next(numbers), 3, key="b") if done.account > 1 else None
+        engine.unit()
+        engine.queue.append(long := Painting(1, 30))
+        for _ in range(2000):
+            engine.unit()
+        assert long not in engine.queue
+
+
+class TestSwitching:
+    def test_accounts_of_different_keys_do_not_take_turns_call_by_call(self) -> None:
+        engine = Engine([*endless("a", 1, [20], 3), *endless("b", 2, [20], 3)])
+        engine.refill = lambda done: Painting(done.account, done.steps, key=done.key)
+        for _ in range(400):
+            engine.unit()
+        stays = [len(list(same)) for _, same in itertools.groupby(engine.keys)]
+        assert sum(stays) / len(stays) >= 3
+
+    def test_a_shorter_image_of_another_key_is_worth_the_switch(self) -> None:
+        chooser = Chooser(switch_seconds=1.0, patience=10)
+        assert chooser.choose([image(), image(key="b", remaining=20)], COSTS) == [0]
+        assert chooser.choose([image(), image(key="b", remaining=9.5)], COSTS) == [0]
+        assert chooser.choose([image(), image(key="b", remaining=8.5)], COSTS) == [1]
+
+    def test_patience_ends(self) -> None:
+        chooser = Chooser(switch_seconds=1.0, patience=3)
+        chooser.choose([image()], COSTS)
+        chosen = [chooser.choose([image(), image(key="b", remaining=9.5)], COSTS) for _ in range(3)]
+        assert chosen == [[0], [0], [1]]
