@@ -1,10 +1,33 @@
-"""Which images do the next unit of work. Knows neither torch nor models nor a clock: it is told seconds."""
+"""Which images do the next unit of work. Knows neither torch nor models nor a clock: it is told seconds.
 
-from collections.abc import Hashable, Iterator, Sequence
+The shortest goes first: whoever needs the least time from now on, as Schrage showed to be best for the mean (1968). A
+call has room for more than one, so those behind it join, in the same order, and one that could join is encoded before.
+
+Long images pay for that. What they pay is bounded by the queue: an image that has been slowed beyond a threshold is
+late, and one unit of work in four is for the late, in the order in which they became so. Only what was in the queue
+when an image became late comes before it there. So it waits for its threshold and then for four times what the queue
+holds, at most; and a queue that is full refuses. (Were age part of everybody's rank, or were the late before all
+others, then in a rush everything would be late, and the shortest would wait as long as in a line.)
+
+Between accounts the engine's time is shared fairly; whoever has had more ranks behind, but takes what is left over.
+"""
+
+import math
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from gesso.engine.costs import Costs
+from gesso.engine.shares import Shares
+
+SLOWDOWN = 10.0
+"""An image is late when it takes so many times as long, all in all, as it would alone."""
+
+TURN = 4
+"""One unit of work in so many is for the late."""
+
+LEFT_OVER = 1.5
+"""Those who rank behind may make a call of those ahead so many times as long."""
 
 Work = Literal["encode", "denoise", "decode"]
 
@@ -13,8 +36,9 @@ Work = Literal["encode", "denoise", "decode"]
 class Candidate:
     """An image, waiting or in flight, and what it would do next.
 
-    Only images with equal `key` share a UNet call, of which it takes `rows`. `remaining`: seconds of the engine that it
-    still needs, alone, in all its phases; `total`: that many from its beginning; `waited`: seconds since it came.
+    Only images with equal `key` share a UNet call, of which it takes `rows`; for one that is to be encoded they say
+    what it will be, as far as that is known. `remaining`: seconds of the engine that it still needs, alone, in all its
+    phases; `total`: that many from its beginning; `waited`: seconds since it came.
     """
 
     work: Work
@@ -25,103 +49,124 @@ class Candidate:
     total: float
     waited: float
 
+    @property
+    def is_late(self) -> bool:
+        return self.waited + self.remaining > SLOWDOWN * self.total
 
-class _Shares:
-    """How much each account has had, in virtual time: seconds of the engine since all were last equal."""
-
-    def __init__(self) -> None:
-        self._had: dict[int, float] = {}
-        self._present: frozenset[int] = frozenset()
-        self._clock = 0.0
-
-    def present(self, accounts: frozenset[int], quantum: float) -> frozenset[int]:
-        """Say which accounts have work; told are those that have had over a quantum more than the least of them."""
-        staying = accounts & self._present
-        least = min((self._had[account] for account in staying), default=self._clock)
-        self._clock = min(max(self._clock, least), least + quantum)
-        for account in accounts - self._present:
-            self._had[account] = max(self._had.get(account, 0.0), self._clock)
-        least = min(self._had[account] for account in accounts)
-        for account in accounts:
-            self._had[account] = min(self._had[account], least + 2 * quantum)
-        self._present = accounts
-        return frozenset(account for account in accounts if self._had[account] > least + quantum)
-
-    def served(self, account: int, seconds: float) -> None:
-        self._had[account] = self._had.get(account, self._clock) + seconds
-        self._clock += seconds / max(1, len(self._present))
+    @property
+    def late_since(self) -> float:
+        """Seconds, for comparison only: the greater, the longer ago it was to be done."""
+        return self.waited - SLOWDOWN * self.total
 
 
 class Chooser:
-    """Shortest remaining work first, in fair shares."""
+    """What has to be remembered between units: who has had how much, and what was done last.
 
-    def __init__(self, switch_seconds: float = 0.005, patience: int = 4, slowdown: float = 10.0) -> None:
+    Another key's weights and programs have to be brought in, which takes `switch_seconds`. So the present key is kept
+    for `patience` calls, unless an image of another is shorter by more than that. Equal histories choose equally.
+    """
+
+    def __init__(self, switch_seconds: float = 0.005, patience: int = 4) -> None:
         self._switch_seconds = switch_seconds
         self._patience = patience
-        self._slowdown = slowdown
-        self._shares = _Shares()
+        self._shares = Shares()
+        self._units = 0
         self._key: Hashable = None
         self._stayed = 0
-        self._prepared = False
+        self._has_encoded = False
 
     def choose(self, candidates: Sequence[Candidate], costs: Costs) -> list[int]:
-        """Positions of those that do the next unit together: one encode, one decode, or several steps of one key."""
+        """Positions of those that do the next unit together: one encode, one decode, or several steps of one key.
+
+        Empty only if there are no candidates.
+        """
         if not candidates:
             return []
-        order = self._order(candidates)
-        leader = self._leader(candidates, order)
+        self._units += 1
+        ahead, behind = self._ranked(candidates)
+        leader = self._leader(candidates, ahead, behind)
         if candidates[leader].work != "denoise":
             return [leader]
-        company = list(_company(candidates, leader, order, costs.cap(candidates[leader].key)))
-        unready = [place for place in company if candidates[place].work == "encode"]
-        if unready and not self._prepared:
-            self._prepared = True
-            return unready[:1]
-        self._prepared = False
-        return [place for place in company if candidates[place].work == "denoise"]
+        call = _Call(candidates, leader, costs)
+        call.fill(ahead, behind)
+        return self._encoded_first(candidates, call.company)
 
     def served(self, account: int, seconds: float) -> None:
         """Count `seconds` of the engine as had by `account`; a call's are shared between its images."""
         self._shares.served(account, seconds)
 
-    def _order(self, candidates: Sequence[Candidate]) -> list[int]:
-        quantum = max(candidate.total for candidate in candidates)
-        over = self._shares.present(frozenset(candidate.account for candidate in candidates), quantum)
-        ranks = [(candidate.account in over, *self._rank(candidate)) for candidate in candidates]
-        return sorted(range(len(candidates)), key=ranks.__getitem__)
+    def _ranked(self, candidates: Sequence[Candidate]) -> tuple[list[int], list[int]]:
+        """Everybody, the shortest first; and apart those whose account has had more than a fair share."""
+        asked: dict[int, float] = {}
+        for one in candidates:
+            asked[one.account] = asked.get(one.account, 0.0) + one.remaining
+        beyond = self._shares.beyond(asked, max(one.total for one in candidates))
+        ranks = [(one.remaining, -one.waited) for one in candidates]
+        order = sorted(range(len(candidates)), key=ranks.__getitem__)
+        ahead = [place for place in order if candidates[place].account not in beyond]
+        return ahead, [place for place in order if candidates[place].account in beyond] if beyond else []
 
-    def _rank(self, candidate: Candidate) -> tuple[bool, float]:
-        allowed = self._slowdown * candidate.total
-        if candidate.waited + candidate.remaining > allowed:
-            return False, allowed - candidate.waited
-        return True, candidate.remaining
+    def _leader(self, candidates: Sequence[Candidate], ahead: list[int], behind: list[int]) -> int:
+        late = [place for place in ahead if candidates[place].is_late] if self._units % TURN == 0 else []
+        if late:
+            leader = max(late, key=lambda place: candidates[place].late_since)
+            self._has_encoded = True  # its turn is not for preparing others
+        else:
+            leader = self._first_or_present(candidates, ahead + behind)
+        if candidates[leader].work == "denoise":
+            self._stayed = self._stayed + 1 if candidates[leader].key == self._key else 1
+            self._key = candidates[leader].key
+        return leader
 
-    def _leader(self, candidates: Sequence[Candidate], order: Sequence[int]) -> int:
-        """The first, unless it is worth staying with the present key."""
+    def _first_or_present(self, candidates: Sequence[Candidate], order: Sequence[int]) -> int:
+        """The first, or while the present key is kept the first of that."""
         first = candidates[order[0]]
-        if first.work != "denoise" or first.key == self._key:
-            self._stayed += first.work == "denoise"
+        if first.work != "denoise" or first.key == self._key or self._stayed >= self._patience:
             return order[0]
-        stay = next((place for place in order if self._is_present(candidates[place])), None)
-        if stay is not None and self._stays(first, candidates[stay]):
-            self._stayed += 1
-            return stay
-        self._key, self._stayed = first.key, 1
-        return order[0]
+        stay = next((place for place in order if self._is_of_present_key(candidates[place])), order[0])
+        is_shorter = first.remaining + self._switch_seconds < candidates[stay].remaining
+        return order[0] if is_shorter else stay
 
-    def _stays(self, first: Candidate, present: Candidate) -> bool:
-        return self._stayed < self._patience and first.remaining + self._switch_seconds >= present.remaining
-
-    def _is_present(self, candidate: Candidate) -> bool:
+    def _is_of_present_key(self, candidate: Candidate) -> bool:
         return candidate.work == "denoise" and candidate.key == self._key
 
+    def _encoded_first(self, candidates: Sequence[Candidate], company: list[int]) -> list[int]:
+        """Those that can step now; but every other time one of the company that is yet to be encoded."""
+        encodes = [place for place in company if candidates[place].work == "encode"]
+        self._has_encoded = bool(encodes) and not self._has_encoded
+        return encodes[:1] if self._has_encoded else [place for place in company if candidates[place].work == "denoise"]
 
-def _company(candidates: Sequence[Candidate], leader: int, order: Sequence[int], cap: int) -> Iterator[int]:
-    """The leader, and in order whoever can share its call."""
-    yield leader
-    room = cap - candidates[leader].rows
-    for place in order:
-        other = candidates[place]
-        if place != leader and other.work != "decode" and other.key == candidates[leader].key and other.rows <= room:
-            yield place
-            room -= other.rows
+
+class _Call:
+    """A UNet call that fills up: `company` are the leader and those who share its call, or would if encoded."""
+
+    def __init__(self, candidates: Sequence[Candidate], leader: int, costs: Costs) -> None:
+        self.company = [leader]
+        self._candidates = candidates
+        self._first = candidates[leader]
+        self._rows = self._first.rows
+        self._costs = costs
+        self._cap = costs.cap(self._first.key)
+
+    def fill(self, ahead: Sequence[int], behind: Sequence[int]) -> None:
+        """Whoever finds room joins, in order."""
+        for place in ahead:
+            if self._has_room(place):
+                self._join(place)
+        allowed = LEFT_OVER * self._seconds(0) if self.company[0] in ahead else math.inf
+        for place in behind:
+            if self._has_room(place) and self._seconds(self._candidates[place].rows) <= allowed:
+                self._join(place)
+
+    def _has_room(self, place: int) -> bool:
+        other = self._candidates[place]
+        fits = other.work != "decode" and other.key == self._first.key and self._rows + other.rows <= self._cap
+        return fits and place != self.company[0]
+
+    def _join(self, place: int) -> None:
+        self.company.append(place)
+        self._rows += self._candidates[place].rows
+
+    def _seconds(self, more: int) -> float:
+        """What the call takes with so many rows more."""
+        return self._costs.seconds(self._first.key, self._rows + more)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 LIMIT = 16
 """Rows of a call, at most."""
 
-SLACK = 0.03
+SLACK = 0.015
 """A call is large enough when a row of it costs this share more than in the cheapest size, or less."""
 
 RATE = 0.2

@@ -5,16 +5,17 @@ import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gesso.engine.choose import Candidate, Chooser, Work
+from gesso.engine.choose import SLOWDOWN, TURN, Candidate, Chooser, Work
 from gesso.engine.costs import Costs
+from gesso.engine.shares import QUANTUM, SPARED
 
 PRICES = {1: 0.6, 2: 1.0, 4: 1.8, 8: 3.4}  # seconds by rows; whoever joins pays less than alone, more than half of it
 CAP = 8
 PATIENCE = 4
-SLOWDOWN = 10.0
 
 
 def known_costs(prices: dict[int, float] = PRICES) -> Costs:
@@ -90,7 +91,7 @@ class Engine:
     def __init__(
         self, queue: list[Painting], refill: Callable[[Painting], Painting | None] = lambda done: None
     ) -> None:
-        self.chooser, self.queue, self.refill = Chooser(patience=PATIENCE, slowdown=SLOWDOWN), queue, refill
+        self.chooser, self.queue, self.refill = Chooser(patience=PATIENCE), queue, refill
         self.now, self.spent, self.keys = 0.0, defaultdict[int, float](float), list[str]()
 
     def unit(self) -> list[Painting]:
@@ -143,7 +144,6 @@ def test_equal_histories_choose_equally(history: list[list[Candidate]]) -> None:
 
 @given(queues)
 def test_the_shortest_goes_first(queue: list[Candidate]) -> None:
-    queue = [dataclasses.replace(one, waited=0.0) for one in queue]
     chosen = Chooser().choose(queue, COSTS)
     shortest = min(one.remaining for one in queue)
     leads = queue[chosen[0]].remaining == shortest
@@ -158,6 +158,11 @@ def test_the_shortest_of_the_same_key_join_as_far_as_there_is_room() -> None:
     assert Chooser().choose(queue, COSTS) == [1, 3, 2, 4]
 
 
+def test_of_equals_the_first_come_goes_first() -> None:
+    queue = [image(waited=waited) for waited in (1, 3, 2, 0, 4)]
+    assert Chooser().choose(queue, COSTS) == [4, 1, 2, 0]
+
+
 def test_who_could_join_is_encoded_before_but_steps_go_on() -> None:
     queue = [image(remaining=5), image("encode"), image("encode"), image("encode", key="b")]
     chooser = Chooser()
@@ -165,18 +170,28 @@ def test_who_could_join_is_encoded_before_but_steps_go_on() -> None:
 
 
 class TestLateness:
-    def test_who_was_slowed_beyond_the_threshold_goes_first_the_longest_late_before_others(self) -> None:
+    def test_the_longest_late_has_its_turn(self) -> None:
         short = image(remaining=1.0, total=1.0)
         later, late = (image(key="b", waited=SLOWDOWN * 10 + more) for more in (5, 7))
-        assert Chooser(slowdown=SLOWDOWN).choose([short, later, late], COSTS) == [2, 1]
+        chooser = Chooser()
+        chosen = [chooser.choose([short, later, late], COSTS) for _ in range(2 * TURN)]
+        assert [units for units in chosen if units[0] == 2] == [[2, 1]] * 2
+        assert chosen.count([0]) == 2 * TURN - 2
 
-    def test_who_was_slowed_within_the_threshold_does_not(self) -> None:
+    def test_who_is_slowed_within_the_threshold_has_none(self) -> None:
         queue = [image(remaining=1.0, total=1.0), image(key="b", waited=SLOWDOWN * 10 - 11)]
-        chooser = Chooser(slowdown=SLOWDOWN)
-        assert all(chooser.choose(queue, COSTS) == [0] for _ in range(20))
+        chooser = Chooser()
+        assert all(chooser.choose(queue, COSTS) == [0] for _ in range(2 * TURN))
 
+    def test_the_turn_of_the_late_is_not_spent_on_encoding_others(self) -> None:
+        newcomers = [image("encode", remaining=1.0, total=1.0)] * 30
+        queue = [image(waited=1000.0), *newcomers]
+        chooser = Chooser()
+        assert sum(chooser.choose(queue, COSTS) == [0] for _ in range(3 * TURN)) >= 3
+
+    @settings(max_examples=25)
     @given(st.integers(2, 24), st.integers(1, 3), st.integers(5, 30))
-    def test_nobody_waits_longer_than_the_threshold_and_then_for_what_the_queue_holds(
+    def test_nobody_waits_longer_than_the_threshold_and_a_few_times_what_the_queue_holds(
         self, capacity: int, steps: int, long_steps: int
     ) -> None:
         """However many shorter ones come: each place in the queue is taken again at once."""
@@ -184,9 +199,10 @@ class TestLateness:
         engine = Engine([long] + [Painting(1, steps) for _ in range(capacity - 1)], lambda done: Painting(1, steps))
         total = long.candidate(0.0).total
         held = sum(one.candidate(0.0).total for one in engine.queue)
+        slowest_unit = max(PRICES.values())
         while long in engine.queue:
             engine.unit()
-            assert engine.now <= SLOWDOWN * total + 2 * held
+            assert engine.now <= SLOWDOWN * total + TURN * slowest_unit * held
 
 
 def endless(key: str, account: int, lengths: Sequence[int], images: int) -> Iterator[Painting]:
@@ -194,14 +210,73 @@ def endless(key: str, account: int, lengths: Sequence[int], images: int) -> Iter
     return (Painting(account, next(steps), key=key) for _ in range(images))
 
 
+OVERSHOOT = (PATIENCE + 1) * max(PRICES.values())
+"""What an account may have beyond its quantum, since a key is kept for a while."""
+
+
+def longest_of(queue: Sequence[Painting]) -> float:
+    return max(one.candidate(0.0).total for one in queue)
+
+
+def the_most_apart(queue: list[Painting]) -> float:
+    """How far apart the time of two accounts with endless work ever is."""
+    engine = Engine(queue, lambda done: Painting(done.account, done.steps, key=done.key))
+    apart = 0.0
+    for _ in range(400):
+        engine.unit()
+        apart = max(apart, abs(engine.spent[1] - engine.spent[2]))
+    return apart
+
+
 class TestShares:
-    def test_two_accounts_with_endless_work_have_the_same_time(self) -> None:
-        queue = [*endless("a", 1, [3, 20], 12), *endless("b", 2, [5], 3)]
-        engine = Engine(queue, lambda done: Painting(done.account, done.steps, key=done.key))
-        longest = max(one.candidate(0.0).total for one in queue)
-        for _ in range(600):
+    @settings(max_examples=25)
+    @given(
+        st.lists(st.integers(2, 20), min_size=1, max_size=5),
+        st.lists(st.integers(2, 20), min_size=1, max_size=5),
+        st.integers(1, 20),
+        st.integers(1, 20),
+    )
+    def test_two_accounts_with_endless_work_have_the_same_time_to_within_a_quantum(
+        self, ours: list[int], theirs: list[int], our_images: int, their_images: int
+    ) -> None:
+        queue = [*endless("a", 1, ours, our_images), *endless("b", 2, theirs, their_images)]
+        assert the_most_apart(queue) <= QUANTUM * longest_of(queue) + OVERSHOOT
+
+    @settings(max_examples=25)
+    @given(st.integers(2, 20), st.integers(2, 20))
+    def test_accounts_with_piles_of_work_have_the_same_time_to_within_an_image(self, ours: int, theirs: int) -> None:
+        queue = [*endless("a", 1, [ours, 20], 40), *endless("b", 2, [theirs, 20], 40)]
+        assert the_most_apart(queue) <= SPARED * longest_of(queue) + OVERSHOOT
+
+    def test_who_comes_back_from_idle_has_saved_nothing_up(self) -> None:
+        engine = Engine(list(endless("a", 1, [5], 24)), lambda done: Painting(done.account, done.steps, key=done.key))
+        for _ in range(200):
             engine.unit()
-            assert abs(engine.spent[1] - engine.spent[2]) <= longest + (PATIENCE + 1) * max(PRICES.values())
+        engine.queue += endless("b", 2, [5], 24)
+        before = engine.spent.copy()
+        for _ in range(200):
+            engine.unit()
+        assert engine.spent[1] - before[1] == pytest.approx(engine.spent[2] - before[2], abs=10)
+
+    def test_a_flood_waits_behind_a_request_of_another_account(self) -> None:
+        engine = Engine(list(endless("a", 1, [3], 64)), lambda done: Painting(done.account, done.steps))
+        for _ in range(100):
+            engine.unit()
+        other = Painting(2, 10, key="b", came=engine.now)
+        engine.queue.append(other)
+        began = engine.now
+        while other in engine.queue:
+            engine.unit()
+        assert engine.now - began < 2.5 * other.candidate(0.0).total
+
+    def test_who_has_had_more_takes_what_others_leave_of_their_calls_but_does_not_slow_them_much(self) -> None:
+        few_rows = image(account=2, rows=1, remaining=3.0)
+        chooser = Chooser()
+        queue = [image(account=1), few_rows, few_rows]
+        chooser.choose(queue, COSTS)
+        chooser.served(2, 1000.0)
+        assert chooser.choose(queue, COSTS) == [0, 1]
+        assert chooser.choose(queue[1:], COSTS) == [0, 1]
 
     def test_a_row_of_newcomers_does_not_keep_those_waiting_who_have_had_more(self) -> None:
         """Each newcomer is an account of its own, gone when its one image is done; there are always four."""
