@@ -4,8 +4,8 @@ The shortest goes first: whoever needs the least time from now on, as Schrage sh
 call has room for more than one, so those behind it join, in the same order, and one that could join is encoded before.
 
 Long images pay for that. What they pay is bounded by the queue: an image that has been slowed beyond a threshold is
-late, and one unit of work in four is for the late, in the order in which they became so. Only what was in the queue
-when an image became late comes before it there. So it waits for its threshold and then for four times what the queue
+late, and one unit of work in eight is for the late, in the order in which they became so. Only what was in the queue
+when an image became late comes before it there. So it waits for its threshold and then for eight times what the queue
 holds, at most; and a queue that is full refuses. (Were age part of everybody's rank, or were the late before all
 others, then in a rush everything would be late, and the shortest would wait as long as in a line.)
 
@@ -23,7 +23,7 @@ from gesso.engine.shares import Shares
 SLOWDOWN = 10.0
 """An image is late when it takes so many times as long, all in all, as it would alone."""
 
-TURN = 4
+TURN = 8
 """One unit of work in so many is for the late."""
 
 LEFT_OVER = 1.5

@@ -158,6 +158,11 @@ def test_the_shortest_of_the_same_key_join_as_far_as_there_is_room() -> None:
     assert Chooser().choose(queue, COSTS) == [1, 3, 2, 4]
 
 
+def test_a_call_has_no_more_rows_than_pay() -> None:
+    queue = [image(rows=1, remaining=5), *[image()] * 4]
+    assert Chooser().choose(queue, COSTS) == [0, 1, 2, 3]
+
+
 def test_of_equals_the_first_come_goes_first() -> None:
     queue = [image(waited=waited) for waited in (1, 3, 2, 0, 4)]
     assert Chooser().choose(queue, COSTS) == [4, 1, 2, 0]
@@ -249,17 +254,17 @@ class TestShares:
         assert the_most_apart(queue) <= SPARED * longest_of(queue) + OVERSHOOT
 
     def test_who_comes_back_from_idle_has_saved_nothing_up(self) -> None:
-        engine = Engine(list(endless("a", 1, [5], 24)), lambda done: Painting(done.account, done.steps, key=done.key))
+        engine = Engine(list(endless("a", 1, [5], 40)), lambda done: Painting(done.account, done.steps, key=done.key))
         for _ in range(200):
             engine.unit()
-        engine.queue += endless("b", 2, [5], 24)
+        engine.queue += endless("b", 2, [5], 40)
         before = engine.spent.copy()
         for _ in range(200):
             engine.unit()
         assert engine.spent[1] - before[1] == pytest.approx(engine.spent[2] - before[2], abs=10)
 
     def test_a_flood_waits_behind_a_request_of_another_account(self) -> None:
-        engine = Engine(list(endless("a", 1, [3], 64)), lambda done: Painting(done.account, done.steps))
+        engine = Engine(list(endless("a", 1, [6], 64)), lambda done: Painting(done.account, done.steps))
         for _ in range(100):
             engine.unit()
         other = Painting(2, 10, key="b", came=engine.now)

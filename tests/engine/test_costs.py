@@ -29,6 +29,25 @@ class TestSeconds:
         learn(costs, {size: fixed + per_row * size for size in sizes})
         assert costs.seconds("a", rows) == pytest.approx(fixed + per_row * rows)
 
+    def test_while_one_size_is_known_half_of_it_is_thought_to_hang_on_rows(self) -> None:
+        costs = Costs()
+        learn(costs, {2: 1.0})
+        assert [costs.seconds("a", rows) for rows in (1, 2, 4)] == [0.75, 1.0, 1.5]
+
+    def test_a_row_less_never_costs_more_nor_more_than_in_proportion_less(self) -> None:
+        costs = Costs()
+        learn(costs, {2: 1.0, 4: 0.5}, key="falling")
+        learn(costs, {2: 1.0, 4: 3.0}, key="steep")
+        assert costs.seconds("falling", 1) == 1.0
+        assert costs.seconds("steep", 1) == 0.5
+
+    def test_each_measurement_counts_at_once(self) -> None:
+        costs = Costs()
+        learn(costs, {2: 1.0, 4: 2.0})
+        assert costs.seconds("a", 8) == 4.0
+        learn(costs, {8: 3.0})
+        assert costs.seconds("a", 8) == 3.0
+
     @given(st.dictionaries(st.integers(1, 16), seconds), st.integers(1, 64))
     def test_no_measurements_make_a_call_cost_nothing(self, table: dict[int, float], rows: int) -> None:
         costs = Costs()
@@ -70,7 +89,7 @@ class TestSeconds:
         costs = Costs()
         learn(costs, {2: 7.0}, key="old")
         learn(costs, {2: 7.0}, key="used")
-        for number in range(KEPT - 1):
+        for number in range(KEPT + 5):
             costs.expect(number, 1.0)
             costs.measured("used", 2, 7.0)
         assert costs.seconds("used", 2) == 7.0

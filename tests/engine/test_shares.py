@@ -63,3 +63,20 @@ def test_a_newcomer_owes_nothing_and_is_owed_nothing() -> None:
         shares.served(1, 0.5)
         shares.served(2, 0.5)
     assert not shares.beyond({1: PILE, 2: PILE, 3: PILE}, LONGEST)
+
+
+def test_a_newcomer_is_within_its_share_also_beside_one_that_was_left_behind() -> None:
+    shares = Shares()
+    shares.beyond({1: PILE, 2: PILE}, LONGEST)
+    shares.served(1, 100.0)
+    assert shares.beyond({1: PILE, 2: PILE, 3: PILE}, LONGEST) == {1}
+
+
+def test_a_row_of_newcomers_does_not_keep_an_account_beyond_its_share_for_ever() -> None:
+    shares = Shares()
+    shares.beyond({1: PILE, 2: PILE, 3: PILE}, LONGEST)
+    shares.served(1, 5 * LONGEST)
+    for number in range(2, 200):
+        shares.beyond({1: PILE, number: PILE, number + 1: PILE}, LONGEST)
+        shares.served(number, LONGEST)
+    assert 1 not in shares.beyond({1: PILE, 200: PILE, 201: PILE}, LONGEST)
