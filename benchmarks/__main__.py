@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-SCRIPTS = ("cold_start", "lone_image", "eight_at_once")
+SCRIPTS = ("cold_start", "lone_image", "eight_at_once", "mixed_traffic")
 
 
 def main() -> None:

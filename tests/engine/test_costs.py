@@ -85,13 +85,13 @@ class TestSeconds:
         learn(costs, {1: 2.0}, calls=50, key="small")
         assert costs.seconds("large", 1) == pytest.approx(8.0, rel=0.01)
 
-    def test_keys_that_were_not_measured_for_long_are_forgotten(self) -> None:
+    def test_keys_that_were_not_asked_for_for_long_are_forgotten(self) -> None:
         costs = Costs()
         learn(costs, {2: 7.0}, key="old")
         learn(costs, {2: 7.0}, key="used")
         for number in range(KEPT + 5):
             costs.expect(number, 1.0)
-            costs.measured("used", 2, 7.0)
+            assert costs.seconds("used", 2) == 7.0
         assert costs.seconds("used", 2) == 7.0
         assert costs.seconds("old", 2) != 7.0
 
