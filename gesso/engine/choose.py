@@ -26,7 +26,7 @@ SLOWDOWN = 10.0
 TURN = 8
 """One unit of work in so many is for the late."""
 
-LEFT_OVER = 1.5
+LEFT_OVER = 1.1
 """Those who rank behind may make a call of those ahead so many times as long."""
 
 Work = Literal["encode", "denoise", "decode"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Set
 
-QUANTUM = 24.0
+QUANTUM = 16.0
 """Of the longest image's time: so much more than the least an account may have had, what it still asks for included."""
 
 SPARED = 0.5

@@ -1,7 +1,9 @@
 """Waiting for the engine: bounded in all and per account, fair between accounts.
 
 The engine makes its own batches of whatever it holds; so as many images as are good for it are let in, and the other
-requests wait here, where accounts take turns and a request can be taken back at no cost.
+requests wait here, where accounts take turns and a request can be taken back at no cost. No account holds more of the
+engine's room than it leaves free, so that one that sends without end never stands between the engine and another's
+request (dynamic thresholds, as Choudhury and Hahne gave them for shared buffers, 1998).
 """
 
 import asyncio
@@ -13,7 +15,7 @@ from typing import Final
 
 from gesso.errors import QueueFull
 
-IMAGES_IN_ENGINE: Final = 32
+IMAGES_IN_ENGINE: Final = 64
 LONGEST_RETRY_AFTER: Final = 60
 
 
@@ -46,6 +48,7 @@ class Queue:
         self._room = room
         self._free = room
         self._requests: Counter[int] = Counter()
+        self._held: Counter[int] = Counter()
         self._waiting: OrderedDict[int, deque[Ticket]] = OrderedDict()
         self._seconds = 1.0
 
@@ -78,30 +81,43 @@ class Queue:
     def leave(self, ticket: Ticket, seconds: float) -> None:
         """This ticket's turn is over, after so many seconds."""
         self._seconds += (seconds - self._seconds) / 8
-        self._free += ticket.images
+        self._give_back(ticket)
         self._call()
 
     def _call(self) -> None:
         """Call the first of each account in turn, as long as there is room.
 
-        One that does not fit keeps the others waiting: else small requests could pass it for ever.
+        One that does not fit keeps the others waiting: else small requests could pass it for ever. But those of an
+        account that holds its part already wait by themselves.
         """
-        while self._waiting:
-            account_id, line = self._waiting.popitem(last=False)
-            ticket = line[0]
+        while (account_id := self._next()) is not None:
+            ticket = self._waiting[account_id][0]
             if ticket.images > self._free and self._free < self._room:
-                self._waiting[account_id] = line
-                self._waiting.move_to_end(account_id, last=False)
                 return
-            line.popleft()
-            if line:
-                self._waiting[account_id] = line
-            self._free -= ticket.images
-            ticket.called.set()
+            self._let_in(ticket)
+
+    def _next(self) -> int | None:
+        """The account whose turn it is, of those that hold nothing yet or less than is free."""
+        within = (one for one in self._waiting if not self._held[one] or self._held[one] < self._free)
+        return next(within, None)
+
+    def _let_in(self, ticket: Ticket) -> None:
+        line = self._waiting.pop(ticket.account_id)
+        line.popleft()
+        if line:
+            self._waiting[ticket.account_id] = line  # behind all others
+        self._free -= ticket.images
+        self._held[ticket.account_id] += ticket.images
+        ticket.called.set()
+
+    def _give_back(self, ticket: Ticket) -> None:
+        self._free += ticket.images
+        self._held[ticket.account_id] -= ticket.images
+        self._held += Counter()  # drops those at zero
 
     def _withdraw(self, ticket: Ticket) -> None:
         if ticket.called.is_set():
-            self._free += ticket.images
+            self._give_back(ticket)
         else:
             line = self._waiting[ticket.account_id]
             line.remove(ticket)

@@ -275,13 +275,16 @@ class TestShares:
         assert engine.now - began < 2.5 * other.candidate(0.0).total
 
     def test_who_has_had_more_takes_what_others_leave_of_their_calls_but_does_not_slow_them_much(self) -> None:
+        costs = Costs()
+        for rows, seconds in ((2, 1.0), (3, 1.05), (4, 1.3)) * 2:
+            costs.measured("a", rows, seconds)
         few_rows = image(account=2, rows=1, remaining=3.0)
         chooser = Chooser()
         queue = [image(account=1), few_rows, few_rows]
-        chooser.choose(queue, COSTS)
+        chooser.choose(queue, costs)
         chooser.served(2, 1000.0)
-        assert chooser.choose(queue, COSTS) == [0, 1]
-        assert chooser.choose(queue[1:], COSTS) == [0, 1]
+        assert chooser.choose(queue, costs) == [0, 1]
+        assert chooser.choose(queue[1:], costs) == [0, 1]
 
     def test_a_row_of_newcomers_does_not_keep_those_waiting_who_have_had_more(self) -> None:
         """Each newcomer is an account of its own, gone when its one image is done; there are always four."""

@@ -47,7 +47,7 @@ async def end(visits: Iterable[Visit]) -> None:
 
 async def test_as_many_images_as_there_is_room_for_are_let_in() -> None:
     queue = Queue(per_account=64, total=64, room=4)
-    visits = [Visit(queue, 1, images) for images in (2, 2, 1)]
+    visits = [Visit(queue, account_id, images) for account_id, images in ((1, 2), (2, 2), (3, 1))]
     await let_everyone_run()
     assert [visit.inside for visit in visits] == [True, True, False]
     assert queue.waiting == 1
@@ -75,11 +75,26 @@ async def test_accounts_take_turns_however_many_requests_one_has() -> None:
     await end([*flood, guest])
 
 
+async def test_an_account_that_floods_leaves_as_much_room_as_it_takes() -> None:
+    queue = Queue(per_account=64, total=128, room=8)
+    flood = [Visit(queue, account_id=1) for _ in range(20)]
+    await let_everyone_run()
+    assert sum(visit.inside for visit in flood) == 4
+    guests = [Visit(queue, account_id=2, images=2), Visit(queue, account_id=3)]
+    await let_everyone_run()
+    assert all(guest.inside for guest in guests), "they find room at once"
+    for visit in flood[:4]:
+        await visit.leave()
+    await let_everyone_run()
+    assert sum(visit.inside for visit in flood) == 3, "no more than it leaves free: 8 less 2 less 1 less 3 is 2"
+    await end([*flood, *guests])
+
+
 async def test_a_large_request_is_not_passed_by_small_ones() -> None:
     queue = Queue(per_account=64, total=64, room=4)
-    inside = [Visit(queue, 1) for _ in range(4)]
+    inside = [Visit(queue, account_id) for account_id in (1, 2, 3, 4)]
     await let_everyone_run()
-    large, small = Visit(queue, 2, images=4), Visit(queue, 3)
+    large, small = Visit(queue, 5, images=4), Visit(queue, 6)
     await let_everyone_run()
     for visit in inside[:3]:
         await visit.leave()
