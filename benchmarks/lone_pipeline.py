@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import torch
-from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, StableDiffusionXLPipeline, UNet2DConditionModel
 from transformers import CLIPTokenizer
 
 import gesso.prompt
@@ -11,7 +11,7 @@ from gesso.catalogue.catalogue import load_catalogue
 from gesso.diffusion.schedulers import Diffusion, build_scheduler
 from gesso.engine.messages import CheckpointFiles, Paint
 from gesso.prompt.understanding import understand
-from gesso.sdxl.checkpoint import load_text_encoders, load_vae
+from gesso.sdxl.checkpoint import load_text_encoders
 from gesso.sdxl.weights import WeightsFile
 
 VOCABULARY = Path(gesso.prompt.__file__).parent / "clip_vocabulary"
@@ -27,8 +27,10 @@ def build_pipeline(scheduler: str, dtype: torch.dtype) -> StableDiffusionXLPipel
     known = file.architecture
     unet = UNet2DConditionModel.from_config(dict(known.unet))
     file.fill_unet(unet, dtype)
+    vae = AutoencoderKL.from_config(dict(known.vae or {}))
+    file.fill_vae(vae, dtype)
     pipeline = StableDiffusionXLPipeline(
-        vae=load_vae(BASE, CPU, dtype).network,
+        vae=vae.eval().to(memory_format=torch.channels_last),
         text_encoder=encoders.first,
         text_encoder_2=encoders.second,
         tokenizer=_tokenizer("<|endoftext|>"),

@@ -4,6 +4,11 @@ import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the engine's process has it; read when torch is first imported
 
+import torch
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # our kernels run in Triton's interpreter then; read when it is first imported
+
 from collections.abc import Generator
 
 import pytest

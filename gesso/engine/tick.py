@@ -1,5 +1,6 @@
 """A tick: one UNet call and one update for images that share it. The hot path; the host never waits for the device."""
 
+from collections import deque
 from collections.abc import Callable, Sequence
 
 import torch
@@ -13,12 +14,12 @@ from gesso.engine.transfer import fetched, indices, moved
 
 
 class Ticks:
-    """Steps images, and knows of the last tick which of them had become no numbers."""
+    """Steps images, and knows a tick later which of them had become no numbers."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._agreement = Agreement()
-        self._last: tuple[Sequence[InFlight], Callable[[], Tensor]] | None = None
+        self._flags: deque[tuple[Sequence[InFlight], Callable[[], Tensor]]] = deque()
 
     @property
     def comparisons(self) -> int:
@@ -41,17 +42,20 @@ class Ticks:
         )
         slab.push(slots, latents)
         finite = latents.isfinite().flatten(1).all(dim=1)
-        self._last = images, fetched(finite)
+        self._flags.append((images, fetched(finite)))
         for image in images:
             image.advance()
 
     def broken(self) -> list[InFlight]:
-        """Images whose latents were no numbers after the last tick; read one tick late, when it costs no waiting."""
-        if self._last is None:
-            return []
-        images, finite = self._last
-        self._last = None
-        return [image for image, fine in zip(images, finite().tolist(), strict=True) if not fine]
+        """Images whose latents were no numbers after the last tick but one: of the last one a GPU may not know yet.
+
+        (An image has no ticks after its last, and its decoding sees for itself.)
+        """
+        found: list[InFlight] = []
+        while len(self._flags) > 1:
+            images, finite = self._flags.popleft()
+            found += [image for image, fine in zip(images, finite().tolist(), strict=True) if not fine]
+        return found
 
     def _noise(self, images: Sequence[InFlight]) -> Tensor:
         """[images, channels, h, w] float32, zeros where an image takes none."""

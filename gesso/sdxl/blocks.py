@@ -4,11 +4,16 @@ Weights have diffusers' names. What a block is told of time and size comes in al
 channels]: it is constant over a request, and a Linear on one vector per row is what rounds differently in company.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from gesso.sdxl.operations import convolve, gated, group_norm, layer_norm
+
+Context = Iterator[Tensor]
+"""What rows are told of their prompts: keys and values of each cross-attention in its turn, [rows, tokens, width]."""
 
 
 class ResnetBlock(nn.Module):
@@ -26,14 +31,36 @@ class ResnetBlock(nn.Module):
 
     def forward(self, hidden: Tensor, shift: Tensor) -> Tensor:
         """`shift` [rows, to_channels]: what `time_emb_proj` makes of the row's embedding."""
-        residual = self.conv1(functional.silu(self.norm1(hidden))) + shift[:, :, None, None]
-        residual = self.conv2(functional.silu(self.norm2(residual)))
-        added: Tensor = self.conv_shortcut(hidden) + residual
-        return added
+        residual = convolve(group_norm(hidden, self.norm1, silu=True), self.conv1, shift=shift)
+        return convolve(group_norm(residual, self.norm2, silu=True), self.conv2, added=self.conv_shortcut(hidden))
+
+
+class Joined:
+    """Linears without biases that read the same tokens, as one product: each by itself keeps a GPU less busy.
+
+    Their weights stay where they are known by name, in the memory of the joined one.
+    """
+
+    def __init__(self, linears: Sequence[nn.Linear]) -> None:
+        self._linears = linears
+        self._widths = [linear.out_features for linear in linears]
+        self._weight: Tensor | None = None
+
+    def part(self) -> None:
+        """The weights may become others: forget what was joined of them."""
+        self._weight = None
+
+    def __call__(self, tokens: Tensor) -> tuple[Tensor, ...]:
+        """[..., width] -> what each Linear makes of them."""
+        if self._weight is None:
+            self._weight = torch.cat([linear.weight for linear in self._linears])
+            for linear, weight in zip(self._linears, torch.split(self._weight, self._widths), strict=True):
+                linear.weight = nn.Parameter(weight, requires_grad=False)
+        return torch.split(functional.linear(tokens, self._weight), self._widths, dim=-1)
 
 
 class Attention(nn.Module):
-    """Multi-head attention from [rows, tokens, width] to a context of its own or another width."""
+    """Multi-head attention, from tokens of one width to others that may have another."""
 
     def __init__(self, width: int, context: int, heads: int) -> None:
         super().__init__()
@@ -43,11 +70,9 @@ class Attention(nn.Module):
         self.to_v = nn.Linear(context, width, bias=False)
         self.to_out = nn.ModuleList([nn.Linear(width, width)])
 
-    def forward(self, hidden: Tensor, context: Tensor) -> Tensor:
-        """`context` [rows, context tokens, context width]."""
-        query, key, value = (
-            self._by_head(tokens) for tokens in (self.to_q(hidden), self.to_k(context), self.to_v(context))
-        )
+    def forward(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """All are projected already: [rows, tokens, width]; keys and values have the other tokens' number."""
+        query, key, value = (self._by_head(tokens) for tokens in (queries, keys, values))
         attended = functional.scaled_dot_product_attention(query, key, value)
         joined: Tensor = self.to_out[0](attended.transpose(1, 2).flatten(2))
         return joined
@@ -57,7 +82,7 @@ class Attention(nn.Module):
 
 
 class GatedProjection(nn.Module):
-    """GEGLU (Shazeer 2020, https://arxiv.org/abs/2002.05202)."""
+    """GEGLU."""
 
     def __init__(self, width: int, inner: int) -> None:
         super().__init__()
@@ -65,9 +90,7 @@ class GatedProjection(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """[rows, tokens, width] -> [rows, tokens, inner]."""
-        value, gate = self.proj(hidden).chunk(2, dim=-1)
-        gated: Tensor = value * functional.gelu(gate)
-        return gated
+        return gated(self.proj(hidden))
 
 
 class FeedForward(nn.Module):
@@ -93,14 +116,16 @@ class TransformerBlock(nn.Module):
         self.attn1 = Attention(width, width, heads)
         self.attn2 = Attention(width, context, heads)
         self.ff = FeedForward(width)
+        self.joined = Joined([self.attn1.to_q, self.attn1.to_k, self.attn1.to_v])
 
-    def forward(self, tokens: Tensor, context: Tensor) -> Tensor:
-        """[rows, tokens, width], in and out."""
-        normalised = self.norm1(tokens)
-        tokens = tokens + self.attn1(normalised, normalised)
-        tokens = tokens + self.attn2(self.norm2(tokens), context)
-        fed: Tensor = tokens + self.ff(self.norm3(tokens))
-        return fed
+    def forward(self, tokens: Tensor, added: Tensor | None, context: Context) -> tuple[Tensor, Tensor]:
+        """Two [rows, tokens, width] whose sum is the outcome; `tokens` and `added` are such, too."""
+        tokens, normal = layer_norm(tokens, added, self.norm1)
+        attended = self.attn1(*self.joined(normal))
+        tokens, normal = layer_norm(tokens, attended, self.norm2)
+        attended = self.attn2(self.attn2.to_q(normal), next(context), next(context))
+        tokens, normal = layer_norm(tokens, attended, self.norm3)
+        return tokens, self.ff(normal)
 
 
 class Transformer(nn.Module):
@@ -113,14 +138,16 @@ class Transformer(nn.Module):
         self.transformer_blocks = nn.ModuleList(TransformerBlock(width, context, heads) for _ in range(depth))
         self.proj_out = nn.Linear(width, width)
 
-    def forward(self, hidden: Tensor, context: Tensor) -> Tensor:
-        """[rows, width, h, w], in and out; `context` [rows, context tokens, context width]."""
+    def forward(self, hidden: Tensor, context: Context) -> Tensor:
+        """[rows, width, h, w], in and out; `context`: keys and values of each block in turn."""
         height = hidden.shape[2]
-        tokens = self.proj_in(self.norm(hidden).permute(0, 2, 3, 1).flatten(1, 2))
+        tokens = self.proj_in(group_norm(hidden, self.norm, silu=False).permute(0, 2, 3, 1).flatten(1, 2))
+        added = None
         for block in self.transformer_blocks:
-            tokens = block(tokens, context)
-        added: Tensor = self.proj_out(tokens).unflatten(1, (height, -1)).permute(0, 3, 1, 2) + hidden
-        return added
+            tokens, added = block(tokens, added, context)
+        tokens = self.proj_out(tokens if added is None else tokens + added)
+        joined: Tensor = tokens.unflatten(1, (height, -1)).permute(0, 3, 1, 2) + hidden
+        return joined
 
 
 class Downsample(nn.Module):
@@ -132,8 +159,7 @@ class Downsample(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """[rows, channels, h, w] -> [rows, channels, h/2, w/2]."""
-        halved: Tensor = self.conv(hidden)
-        return halved
+        return convolve(hidden, self.conv)
 
 
 class Upsample(nn.Module):
@@ -145,8 +171,7 @@ class Upsample(nn.Module):
 
     def forward(self, hidden: Tensor, size: torch.Size) -> Tensor:
         """[rows, channels, h, w] -> [rows, channels, *size]."""
-        enlarged: Tensor = self.conv(functional.interpolate(hidden, size=size, mode="nearest"))
-        return enlarged
+        return convolve(functional.interpolate(hidden, size=size, mode="nearest"), self.conv)
 
 
 class Stage(nn.Module):
@@ -162,7 +187,7 @@ class Stage(nn.Module):
             self.attentions = nn.ModuleList(attentions)
         self._transformers = attentions
 
-    def layer(self, number: int, hidden: Tensor, shifts: Iterator[Tensor], context: Tensor) -> Tensor:
+    def layer(self, number: int, hidden: Tensor, shifts: Iterator[Tensor], context: Context) -> Tensor:
         """One residual block and its transformer, where it has one."""
         hidden = self.resnets[number](hidden, next(shifts))
         if self._transformers:
@@ -177,7 +202,7 @@ class DownStage(Stage):
         super().__init__(resnets, attentions)
         self.downsamplers = nn.ModuleList([] if last else [Downsample(resnets[-1].conv2.out_channels)])
 
-    def forward(self, hidden: Tensor, kept: list[Tensor], shifts: Iterator[Tensor], context: Tensor) -> Tensor:
+    def forward(self, hidden: Tensor, kept: list[Tensor], shifts: Iterator[Tensor], context: Context) -> Tensor:
         """[rows, channels, h, w] to the next stage's; what is kept is appended to `kept`."""
         for number in range(len(self.resnets)):
             hidden = self.layer(number, hidden, shifts, context)
@@ -191,7 +216,7 @@ class DownStage(Stage):
 class MiddleStage(Stage):
     """The lowest resolution: a residual block, then transformers with a residual block behind each."""
 
-    def forward(self, hidden: Tensor, shifts: Iterator[Tensor], context: Tensor) -> Tensor:
+    def forward(self, hidden: Tensor, shifts: Iterator[Tensor], context: Context) -> Tensor:
         """[rows, channels, h, w], in and out."""
         hidden = self.resnets[0](hidden, next(shifts))
         for transformer, resnet in zip(self._transformers, list(self.resnets)[1:], strict=True):
@@ -206,7 +231,7 @@ class UpStage(Stage):
         super().__init__(resnets, attentions)
         self.upsamplers = nn.ModuleList([] if last else [Upsample(resnets[-1].conv2.out_channels)])
 
-    def forward(self, hidden: Tensor, kept: list[Tensor], shifts: Iterator[Tensor], context: Tensor) -> Tensor:
+    def forward(self, hidden: Tensor, kept: list[Tensor], shifts: Iterator[Tensor], context: Context) -> Tensor:
         """[rows, channels, h, w] to the next stage's; what is taken in is taken off `kept`."""
         for number in range(len(self.resnets)):
             hidden = self.layer(number, torch.cat([hidden, kept.pop()], dim=1), shifts, context)

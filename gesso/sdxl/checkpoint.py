@@ -5,16 +5,17 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import torch
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from torch import nn
 from transformers import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
 
 from gesso.errors import ServiceUnavailable
 from gesso.sdxl.network import UnetNetwork
+from gesso.sdxl.recordings import Recorded
 from gesso.sdxl.text import TextEncoders
 from gesso.sdxl.unet import Unet
 from gesso.sdxl.vae import Vae
+from gesso.sdxl.vae_network import VaeNetwork
 from gesso.sdxl.weights import WeightsFile
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -30,9 +31,10 @@ def load_unet(path: str, device: torch.device, dtype: torch.dtype) -> Unet:
     with torch.device("meta"):
         network = _unet_network(path, file.architecture.unet)
     file.fill_unet(network, dtype)
-    known = file.architecture
+    known, network = file.architecture, _settled(network, device)
     return Unet(
-        _settled(network, device),
+        network,
+        Recorded(network),
         form=json.dumps(dict(known.unet), sort_keys=True),
         kind=known.kind,
         prediction_type=known.prediction_type,
@@ -54,9 +56,17 @@ def load_vae(path: str, device: torch.device, dtype: torch.dtype) -> Vae:
     if file.architecture.vae is None:
         raise ServiceUnavailable(f"{path} has no VAE in it, and no other file was named to lend one")
     with torch.device("meta"):
-        network = AutoencoderKL.from_config(dict(file.architecture.vae))
+        network = _vae_network(path, file.architecture.vae)
     file.fill_vae(network, dtype)
-    return Vae(_settled(network, device))
+    network = _settled(network, device)
+    return Vae(network, Recorded(network))
+
+
+def _vae_network(path: str, config: Mapping[str, Any]) -> VaeNetwork:
+    try:
+        return VaeNetwork(config)
+    except ValueError as error:
+        raise ServiceUnavailable(f"{path}: {error}") from None
 
 
 def load_text_encoders(path: str, device: torch.device, dtype: torch.dtype) -> TextEncoders:

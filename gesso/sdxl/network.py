@@ -4,14 +4,15 @@ Diffusers' UNet2DConditionModel is the oracle, and its names are the weights'; i
 """
 
 import math
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gesso.sdxl.blocks import DownStage, MiddleStage, ResnetBlock, Transformer, UpStage
+from gesso.sdxl.blocks import DownStage, Joined, MiddleStage, ResnetBlock, Transformer, TransformerBlock, UpStage
+from gesso.sdxl.operations import convolve, group_norm
 
 LONGEST_PERIOD = 10_000
 
@@ -90,6 +91,10 @@ class UnetNetwork(nn.Module):
         self.conv_norm_out = nn.GroupNorm(stages.groups, channels[0], eps=1e-5)
         self.conv_out = nn.Conv2d(channels[0], config["out_channels"], 3, padding=1)
         self._resnets = [module for module in self.modules() if isinstance(module, ResnetBlock)]
+        blocks = [module for module in self.modules() if isinstance(module, TransformerBlock)]
+        self._context = Joined([linear for block in blocks for linear in (block.attn2.to_k, block.attn2.to_v)])
+        self._joined = [self._context, *(block.joined for block in blocks)]
+        cast(Any, self).register_load_state_dict_post_hook(lambda network, _: network._part())
 
     def shifts(self, timesteps: Tensor, pooled: Tensor, size_ids: Tensor) -> Tensor:
         """What every residual block adds, side by side: [evaluations, sum of their channels].
@@ -109,15 +114,23 @@ class UnetNetwork(nn.Module):
         `shifts`: a row of what the method of that name says, each; `context` [rows, tokens, width].
         """
         each = iter(torch.split(shifts, [resnet.time_emb_proj.out_features for resnet in self._resnets], dim=1))
-        hidden = self.conv_in(latents)
+        told = iter(self._context(context))
+        hidden = convolve(latents, self.conv_in)
         kept = [hidden]
         for stage in self.down_blocks:
-            hidden = stage(hidden, kept, each, context)
-        hidden = self.mid_block(hidden, each, context)
+            hidden = stage(hidden, kept, each, told)
+        hidden = self.mid_block(hidden, each, told)
         for stage in self.up_blocks:
-            hidden = stage(hidden, kept, each, context)
-        prediction: Tensor = self.conv_out(functional.silu(self.conv_norm_out(hidden)))
-        return prediction
+            hidden = stage(hidden, kept, each, told)
+        return convolve(group_norm(hidden, self.conv_norm_out, silu=True), self.conv_out)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        self._part()
+        return cast(Self, cast(Any, super())._apply(fn, recurse))
+
+    def _part(self) -> None:
+        for joined in self._joined:
+            joined.part()
 
 
 def _require_sdxls(config: Mapping[str, Any]) -> None:

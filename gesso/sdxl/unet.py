@@ -8,6 +8,7 @@ from torch import Tensor
 
 from gesso.sdxl.architecture import Kind, PredictionType
 from gesso.sdxl.network import UnetNetwork
+from gesso.sdxl.recordings import Recorded
 from gesso.sdxl.text import Conditioning
 
 AESTHETIC_SCORE, NEGATIVE_AESTHETIC_SCORE = 6.0, 2.5
@@ -28,12 +29,14 @@ class Told:
 class Unet:
     """A base or refiner UNet, and how it was trained.
 
+    `call`: the network's, recorded.
     `form`: UNets of equal form have the same layers, of the same widths.
     `zero_terminal_snr`: its last train timestep was pure noise. `zeros_for_empty`: an empty negative prompt is
     embeddings of zeros, not of "".
     """
 
     network: UnetNetwork
+    call: Recorded
     form: str
     kind: Kind
     prediction_type: PredictionType
@@ -71,5 +74,4 @@ class Unet:
         """The raw prediction for `rows`, [rows, channels, h, w] float32 in and out; all have equally many chunks."""
         shifts = torch.stack([one.shifts for one in told])
         context = torch.stack([one.context for one in told])
-        prediction: Tensor = self.network(rows.to(self.dtype), shifts, context)
-        return prediction.float()
+        return self.call(rows.to(self.dtype), shifts, context).float()

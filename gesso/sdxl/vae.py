@@ -6,13 +6,14 @@ sides are no multiples of that factor is the middle of one that is.
 
 import copy
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from gesso.errors import PaintingFailed
+from gesso.sdxl.recordings import Recorded
+from gesso.sdxl.vae_network import VaeNetwork
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +30,19 @@ class Posterior:
 
 @dataclass(frozen=True, slots=True)
 class Vae:
-    """An AutoencoderKL."""
+    """A checkpoint's VAE; `call`: its decoding, recorded."""
 
-    network: nn.Module
+    network: VaeNetwork
+    call: Recorded
 
     @property
     def factor(self) -> int:
         """Pixels to one side of a latent."""
-        return int(2 ** (len(self._config.block_out_channels) - 1))
+        return self.network.factor
 
     def latent_shape(self, width: int, height: int) -> tuple[int, int, int]:
         """[channels, h, w] of a picture of so many pixels."""
-        return self._config.latent_channels, -(-height // self.factor), -(-width // self.factor)
+        return self.network.latent_channels, -(-height // self.factor), -(-width // self.factor)
 
     def encode(self, rgb: bytes, width: int, height: int) -> Posterior:
         """What the encoder says of a picture, [height, width, 3] uint8; its edges are continued to a whole latent."""
@@ -50,8 +52,8 @@ class Vae:
         right, bottom = columns * self.factor - width - left, rows * self.factor - height - top
         pixels = picture.permute(2, 0, 1)[None].float() / 255 * 2 - 1
         pixels = nn.functional.pad(pixels, (left, right, top, bottom), mode="replicate")
-        posterior = self.network.encode(pixels.to(next(self.network.parameters()))).latent_dist  # type: ignore[operator]
-        return Posterior(posterior.mean.float().cpu(), posterior.std.float().cpu(), self._config.scaling_factor)
+        mean, deviation = self.network.encode(pixels.to(next(self.network.parameters())))
+        return Posterior(mean.float().cpu(), deviation.float().cpu(), self.network.scaling_factor)
 
     def decode(self, latent: Tensor, width: int, height: int) -> bytes:
         """The picture of a UNet's latent [channels, h, w], as [height, width, 3] uint8.
@@ -64,10 +66,10 @@ class Vae:
         if not torch.isfinite(latent).all():
             raise PaintingFailed("the image came out as numbers that are no numbers (NaN or infinity)")
         left, top = self._margins(width, height)
-        picture = _decoded(self.network, latent[None] / self._config.scaling_factor)
+        unscaled = latent[None] / self.network.scaling_factor
+        picture = self.call(unscaled.to(next(self.network.parameters())))[0].float()
         if not torch.isfinite(picture).all():
-            in_float32 = copy.deepcopy(self.network).float()
-            picture = _decoded(in_float32, latent[None] / self._config.scaling_factor)
+            picture = copy.deepcopy(self.network).float()(unscaled)[0]
         if not torch.isfinite(picture).all():
             raise PaintingFailed("the VAE made numbers that are no numbers (NaN or infinity) of the image")
         picture = (picture / 2 + 0.5).clamp(0, 1)[:, top : top + height, left : left + width]
@@ -76,14 +78,3 @@ class Vae:
     def _margins(self, width: int, height: int) -> tuple[int, int]:
         _, rows, columns = self.latent_shape(width, height)
         return (columns * self.factor - width) // 2, (rows * self.factor - height) // 2
-
-    @property
-    def _config(self) -> Any:
-        return self.network.config
-
-
-def _decoded(network: nn.Module, latents: Tensor) -> Tensor:
-    """The first picture, [3, height, width] float32 around -1 to 1, in the network's own precision."""
-    weight = next(network.parameters())
-    picture: Tensor = network.decode(latents.to(weight), return_dict=False)[0][0]  # type: ignore[operator]
-    return picture.float()

@@ -8,13 +8,10 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import Tensor
 
 from gesso.engine.agreement import Agreement, Call
@@ -22,6 +19,7 @@ from gesso.engine.models import Models
 from gesso.sdxl import text
 from gesso.sdxl.text import Conditioning
 from gesso.sdxl.unet import Unet
+from gesso.sdxl.vae_network import VaeNetwork
 from tests.engine import crowd
 
 REQUESTS, SEED = 24, 3
@@ -114,22 +112,20 @@ def other_threads(patch: pytest.MonkeyPatch) -> Traffic:
 
 def pictures_together(patch: pytest.MonkeyPatch) -> Traffic:
     """Three pictures are decoded at a time."""
-    company, decode = Company(), AutoencoderKL.decode
-    patch.setattr(
-        AutoencoderKL, "decode", lambda self, latents, **options: decode(self, company.joins(latents), **options)
-    )
+    company, decode = Company(), VaeNetwork.forward
+    patch.setattr(VaeNetwork, "forward", lambda self, latents: decode(self, company.joins(latents)))
     return company.come
 
 
 def start_images_together(patch: pytest.MonkeyPatch) -> Traffic:
     """Three start images are encoded at a time."""
-    company, encode = Company(), AutoencoderKL.encode
+    company, encode = Company(), VaeNetwork.encode
 
-    def encode_first(self: AutoencoderKL, pixels: Tensor) -> SimpleNamespace:
-        parameters = encode(self, company.joins(pixels)).latent_dist.parameters[:1]
-        return SimpleNamespace(latent_dist=DiagonalGaussianDistribution(parameters))
+    def encode_first(self: VaeNetwork, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        means, deviations = encode(self, company.joins(pixels))
+        return means[:1], deviations[:1]
 
-    patch.setattr(AutoencoderKL, "encode", encode_first)
+    patch.setattr(VaeNetwork, "encode", encode_first)
     return company.come
 
 

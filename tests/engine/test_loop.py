@@ -1,5 +1,6 @@
 """The running batch itself: who steps together, what is given back, and that one request's trouble is its own."""
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from gesso.engine.messages import CheckpointFiles, Paint, Refinement
 from gesso.engine.models import Models
 from gesso.sdxl.architecture import Architecture
 from gesso.sdxl.network import UnetNetwork
+from gesso.sdxl.recordings import Recorded
 from gesso.sdxl.unet import Told, Unet
 from gesso.sdxl.vae import Vae
 from gesso.sdxl.weights import write_weights
@@ -84,7 +86,7 @@ def test_images_join_and_leave_at_any_step(loop: RecordingLoop, folder: Path) ->
     loop.submit(small_request(folder, 1, steps=60))
     turn_until(loop, lambda: loop.ticks == 5)
     loop.paint(small_request(folder, 2, steps=4))
-    assert loop.ticks == 60, "the short one rode along"
+    assert loop.ticks < 60 + 4, "the short one rode along"
     alone = RecordingLoop(Models(torch.device("cpu"), torch.float32))
     alone.paint(small_request(folder, 2, steps=4))
     assert torch.equal(loop.latents["2"], alone.latents["2"])
@@ -232,21 +234,16 @@ def test_a_vae_that_overflows_is_tried_in_float32_and_never_paints_black(
     models = Models(torch.device("cpu"), torch.bfloat16)
     with models.vae(small_request(folder).checkpoint) as vae:
         latent = torch.randn(vae.latent_shape(64, 64), generator=torch.Generator().manual_seed(0))
-        plain = vae.network.decode
-
-        def overflow(latents: torch.Tensor, return_dict: bool) -> tuple[torch.Tensor]:
-            return (plain(latents, return_dict=False)[0] * torch.nan,)
-
-        expected = Vae(build_parts(architecture())["vae"]).decode(latent, 64, 64)
+        overflowing = Vae(vae.network, Recorded(lambda latents: vae.network(latents) * torch.nan))
+        exact = copy.deepcopy(vae.network).float()
+        assert overflowing.decode(latent, 64, 64) == Vae(exact, Recorded(exact)).decode(latent, 64, 64)
+        broken = copy.deepcopy(vae.network)
+        for weight in broken.parameters():
+            weight.fill_(torch.nan)
         with monkeypatch.context() as patch:
-            patch.setattr(vae.network, "decode", overflow)
-            patch.setattr("gesso.sdxl.vae.copy.deepcopy", lambda _: build_parts(architecture())["vae"])
-            assert vae.decode(latent, 64, 64) == expected
-        with monkeypatch.context() as patch:
-            patch.setattr(vae.network, "decode", overflow)
-            patch.setattr("gesso.sdxl.vae.copy.deepcopy", lambda network: network)
+            patch.setattr("gesso.sdxl.vae.copy.deepcopy", lambda _: broken)
             with pytest.raises(Exception, match="the VAE made numbers that are no numbers"):
-                vae.decode(latent, 64, 64)
+                overflowing.decode(latent, 64, 64)
 
 
 def test_a_unet_alone_is_lent_encoders_and_vae(loop: RecordingLoop, folder: Path) -> None:

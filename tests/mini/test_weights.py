@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors import safe_open
 from torch.nn.functional import avg_pool2d
 
@@ -15,7 +15,7 @@ from gesso.mini.conditioning import Tokens
 from gesso.mini.judging import look_at
 from gesso.mini.looks import LOOKS
 from gesso.mini.sampling import Studio
-from gesso.sdxl.checkpoint import load_text_encoders, load_unet, load_vae
+from gesso.sdxl.checkpoint import load_text_encoders, load_unet
 from gesso.sdxl.weights import WeightsFile
 
 FOLDER = Path(gesso.mini.__file__).parent / "weights"
@@ -59,12 +59,9 @@ def studio() -> Studio:
     file = WeightsFile(path)
     unet = UNet2DConditionModel.from_config(dict(file.architecture.unet))
     file.fill_unet(unet, torch.float32)
-    return Studio(
-        Tokens(),
-        (encoders.first, encoders.second),
-        unet.eval(),
-        load_vae(path, CPU, torch.float32).network,
-    )
+    vae = AutoencoderKL.from_config(dict(file.architecture.vae or {}))
+    file.fill_vae(vae, torch.float32)
+    return Studio(Tokens(), (encoders.first, encoders.second), unet.eval(), vae.eval())
 
 
 def colours_of(texts: Sequence[str], size: tuple[int, int]) -> list[tuple[str, str]]:

@@ -4,14 +4,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
 import gesso.mini
 from gesso.sdxl.checkpoint import load_vae
 from gesso.sdxl.colours import fit_colours
+from gesso.sdxl.recordings import Recorded
 from gesso.sdxl.vae import Vae
+from gesso.sdxl.vae_network import VaeNetwork
+from tests.tiny import architecture
 
 CPU = torch.device("cpu")
 EMBEDDED = Path(gesso.mini.__file__).parent / "weights" / "base.safetensors"
@@ -25,15 +27,9 @@ def vae() -> Vae:
 def random_vae(factor: int) -> Vae:
     """One of 4 channels that has learnt nothing."""
     torch.manual_seed(0)
-    blocks = factor.bit_length()
-    network = AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * blocks,
-        up_block_types=("UpDecoderBlock2D",) * blocks,
-        block_out_channels=(4,) * blocks,
-        layers_per_block=1,
-        norm_num_groups=2,
-    )
-    return Vae(network.eval().requires_grad_(False))
+    widths = [4] * factor.bit_length()
+    network = VaeNetwork(dict(architecture().vae or {}) | {"block_out_channels": widths})
+    return Vae(network.eval().requires_grad_(False), Recorded(network))
 
 
 def smooth_latent(seed: int) -> Tensor:

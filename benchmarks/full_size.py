@@ -1,0 +1,32 @@
+"""A checkpoint of SDXL's full size with random weights: speed does not depend on what weights say."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import CLIPTextConfig
+from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
+
+from gesso.sdxl.architecture import SDXL_BASE, Architecture
+from gesso.sdxl.network import UnetNetwork
+from gesso.sdxl.vae_network import VaeNetwork
+from gesso.sdxl.weights import write_weights
+
+
+def write_full_size(folder: Path, shape: Architecture = SDXL_BASE, name: str = "full_size") -> Path:
+    """The checkpoint's file in `folder`, 7 GB in bfloat16, written unless it is there."""
+    path = folder / f"{name}.safetensors"
+    if not path.exists():
+        write_weights(path, shape, **_parts(shape), dtype=torch.bfloat16)
+    return path
+
+
+def _parts(shape: Architecture) -> dict[str, Any]:
+    torch.manual_seed(0)
+    with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
+        return {
+            "unet": UnetNetwork(shape.unet),
+            "vae": VaeNetwork(shape.vae or {}),
+            "text_encoder": CLIPTextModel(CLIPTextConfig(**(shape.text_encoder or {}))),
+            "text_encoder_2": CLIPTextModelWithProjection(CLIPTextConfig(**(shape.text_encoder_2 or {}))),
+        }

@@ -1,0 +1,76 @@
+"""A network's calls, recorded: a GPU is given a whole call at once, instead of a thousand kernels one by one.
+
+Launching them one by one takes the host longer than the GPU needs to run them.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+KEPT = 64
+"""Recordings of one network; of more, the one that was longest not played is dropped."""
+
+Call = Callable[..., Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class _Recording:
+    graph: Any
+    inputs: tuple[Tensor, ...]
+    output: Tensor
+
+    def play(self, inputs: tuple[Tensor, ...]) -> Tensor:
+        for place, value in zip(self.inputs, inputs, strict=True):
+            place.copy_(value)
+        self.graph.replay()
+        return self.output.clone()  # the next recording that is played may use the same memory
+
+
+class Recorded:
+    """`call` of tensors; on a GPU it is recorded when shapes come a second time, and played from then on.
+
+    The first time it is made as it stands, which also compiles and chooses kernels. What the call reads beside its
+    arguments must stay where it is.
+    """
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._recordings: OrderedDict[tuple[torch.Size, ...], _Recording | None] = OrderedDict()
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        """What `call` makes of them."""
+        if not inputs[0].is_cuda:
+            return self._call(*inputs)
+        shapes = tuple(tensor.shape for tensor in inputs)
+        if shapes not in self._recordings:
+            made = self._call(*inputs)
+            self._keep(shapes, None)
+            return made
+        recording = self._recordings[shapes] or _record(self._call, inputs)
+        self._keep(shapes, recording)
+        return recording.play(inputs)
+
+    def _keep(self, shapes: tuple[torch.Size, ...], recording: _Recording | None) -> None:
+        self._recordings[shapes] = recording
+        self._recordings.move_to_end(shapes)
+        if len(self._recordings) > KEPT:
+            self._recordings.popitem(last=False)
+
+
+def _record(call: Call, inputs: tuple[Tensor, ...]) -> _Recording:
+    places = tuple(tensor.clone() for tensor in inputs)
+    graph: Any = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, pool=_pool()):
+        output = call(*places)
+    return _Recording(graph, places, output)
+
+
+@cache
+def _pool() -> Any:
+    """Memory that all recordings take turns in: only one is played at a time."""
+    return torch.cuda.graph_pool_handle()
