@@ -1,5 +1,6 @@
 """A checkpoint of SDXL's full size with random weights: speed does not depend on what weights say."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,16 @@ from gesso.sdxl.architecture import SDXL_BASE, Architecture
 from gesso.sdxl.network import UnetNetwork
 from gesso.sdxl.vae_network import VaeNetwork
 from gesso.sdxl.weights import write_weights
+
+SMALL = replace(
+    SDXL_BASE,
+    unet=dict(SDXL_BASE.unet)
+    | {"block_out_channels": [64, 64, 128], "attention_head_dim": [1, 1, 2], "transformer_layers_per_block": [1, 1, 2]},
+    vae=dict(SDXL_BASE.vae or {}) | {"block_out_channels": [32, 32, 32, 32]},
+    text_encoder=dict(SDXL_BASE.text_encoder or {}) | {"num_hidden_layers": 2},
+    text_encoder_2=dict(SDXL_BASE.text_encoder_2 or {}) | {"num_hidden_layers": 2},
+)
+"""SDXL's form, narrow and shallow."""
 
 
 def write_full_size(folder: Path, shape: Architecture = SDXL_BASE, name: str = "full_size") -> Path:

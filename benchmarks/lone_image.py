@@ -2,6 +2,7 @@
 
 import torch
 
+from benchmarks.lone_pipeline import Work
 from benchmarks.report import report
 from benchmarks.side_by_side import compare
 
@@ -9,7 +10,7 @@ from benchmarks.side_by_side import compare
 def main() -> None:
     """Two sizes, two precisions."""
     rows = [
-        compare(width, height, dtype, images=1, pairs=3)
+        compare(Work(width, height, dtype), images=1, pairs=3)
         for dtype in (torch.bfloat16, torch.float32)
         for width, height in ((512, 512), (896, 1152))
     ]

@@ -1,5 +1,6 @@
 """The peer: a plain diffusers pipeline over the same weights in the same precision."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -16,59 +17,72 @@ from gesso.sdxl.weights import WeightsFile
 
 VOCABULARY = Path(gesso.prompt.__file__).parent / "clip_vocabulary"
 PROMPT, NEGATIVE = "a red heart on a blue background", "outline"
-STEPS, GUIDANCE = 25, 7.0
 BASE = str(load_catalogue().checkpoints["mini-base"].path(Path()))
 CPU = torch.device("cpu")
 
 
-def build_pipeline(scheduler: str, dtype: torch.dtype) -> StableDiffusionXLPipeline:
-    """The embedded base as a diffusers pipeline."""
-    encoders, file = load_text_encoders(BASE, CPU, dtype), WeightsFile(BASE)
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What both sides are asked for, and on what: by default the embedded model, on a CPU."""
+
+    width: int
+    height: int
+    dtype: torch.dtype
+    scheduler: str = "UniPC"
+    steps: int = 25
+    guidance_scale: float = 7.0
+    path: str = BASE
+    device: torch.device = CPU
+
+
+def build_pipeline(work: Work) -> StableDiffusionXLPipeline:
+    """The checkpoint as a diffusers pipeline."""
+    encoders, file = load_text_encoders(work.path, work.device, work.dtype), WeightsFile(work.path)
     known = file.architecture
     unet = UNet2DConditionModel.from_config(dict(known.unet))
-    file.fill_unet(unet, dtype)
+    file.fill_unet(unet, work.dtype)
     vae = AutoencoderKL.from_config(dict(known.vae or {}))
-    file.fill_vae(vae, dtype)
+    file.fill_vae(vae, work.dtype)
     pipeline = StableDiffusionXLPipeline(
-        vae=vae.eval().to(memory_format=torch.channels_last),
+        vae=vae.eval().to(work.device, memory_format=torch.channels_last),
         text_encoder=encoders.first,
         text_encoder_2=encoders.second,
         tokenizer=_tokenizer("<|endoftext|>"),
         tokenizer_2=_tokenizer("!"),
-        unet=unet.eval().to(memory_format=torch.channels_last),
-        scheduler=build_scheduler(scheduler, Diffusion(known.prediction_type, known.zero_terminal_snr)),
+        unet=unet.eval().to(work.device, memory_format=torch.channels_last),
+        scheduler=build_scheduler(work.scheduler, Diffusion(known.prediction_type, known.zero_terminal_snr)),
         add_watermarker=False,
     )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
 
-def paint_with(pipeline: StableDiffusionXLPipeline, prompt: str, width: int, height: int, seed: int) -> None:
+def paint_with(pipeline: StableDiffusionXLPipeline, work: Work, prompt: str, seed: int) -> None:
     """One picture, down to pixels."""
     pipeline(
         prompt,
         negative_prompt=NEGATIVE,
-        num_inference_steps=STEPS,
-        guidance_scale=GUIDANCE,
-        width=width,
-        height=height,
+        num_inference_steps=work.steps,
+        guidance_scale=work.guidance_scale,
+        width=work.width,
+        height=work.height,
         generator=torch.Generator("cpu").manual_seed(seed),
         output_type="np",
     )
 
 
-def request(scheduler: str, prompt: str, width: int, height: int, seed: int) -> Paint:
+def request(work: Work, prompt: str, seed: int) -> Paint:
     """The same picture as the engine is asked for it."""
     return Paint(
         id=str(seed),
-        checkpoint=CheckpointFiles("mini-base", BASE),
-        prompt=understand(prompt, STEPS).schedule,
-        negative_prompt=understand(NEGATIVE, STEPS).schedule,
-        scheduler=scheduler,
-        steps=STEPS,
-        guidance_scale=GUIDANCE,
-        width=width,
-        height=height,
+        checkpoint=CheckpointFiles("measured", work.path),
+        prompt=understand(prompt, work.steps).schedule,
+        negative_prompt=understand(NEGATIVE, work.steps).schedule,
+        scheduler=work.scheduler,
+        steps=work.steps,
+        guidance_scale=work.guidance_scale,
+        width=work.width,
+        height=work.height,
         seeds=(seed,),
     )
 

@@ -26,11 +26,12 @@ from benchmarks.simulated_engine import PER_ACCOUNT, Choice, Device, Kind, Reque
 from gesso.engine.choose import SLOWDOWN, TURN, Candidate, Chooser
 from gesso.engine.costs import Costs
 
-# Seconds, by rows of a call. Stated, not measured: where a device is full at four images and sharing a call pays 10 to
-# 25 %, as is known of one megapixel on an H200; and where a call leaves most of it idle and sharing pays 2 to 3 times.
+# Seconds, by rows of a call: full-size SDXL in bfloat16 on an H200, as RESULTS.md has it, where a device is full at one
+# image and sharing a call hardly pays, and where it pays 1.7 times. (16 rows at 1024x1024, start images, texts and the
+# decoding at 512x512 are not measured but stated.)
 DEVICES = (
-    Device("1024x1024", {2: 0.020, 4: 0.0365, 8: 0.067, 16: 0.134}, text=0.012, start_image=0.020, decode=0.030),
-    Device("512x512", {2: 0.012, 4: 0.014, 8: 0.020, 16: 0.036}, text=0.010, start_image=0.006, decode=0.008),
+    Device("1024x1024", {2: 0.0321, 4: 0.0602, 8: 0.120, 16: 0.240}, text=0.012, start_image=0.020, decode=0.0356),
+    Device("512x512", {2: 0.0123, 4: 0.0179, 8: 0.0302, 16: 0.0563}, text=0.012, start_image=0.006, decode=0.010),
 )
 LONG = Kind("25 steps", share=0.6, steps=25, rows=2)
 EDIT = Kind("12-step edits", share=0.2, steps=12, rows=2, has_start_image=True)

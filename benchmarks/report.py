@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+import torch
+
 
 def report(goal: str, rows: Sequence[Mapping[str, object]]) -> None:
     """Print `rows`, which have the same names in the same order, and then everything as JSON."""
@@ -34,6 +36,7 @@ def _circumstances() -> dict[str, object]:
         "date": datetime.now(UTC).date().isoformat(),
         "cpu": _processor(),
         "cores": os.cpu_count(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "load": round(os.getloadavg()[0], 1),
         "python": platform.python_version(),
         **{name: version(name) for name in ("gesso", "torch", "diffusers", "transformers")},
