@@ -19,7 +19,7 @@ SUBTITLE = "Mixed traffic at 90 % load: 60 % 25 steps, 20 % edits of 12, 20 % dr
 LEGEND = {
     "shortest first": "Gesso: shortest first, in shared calls",
     "first come": "first come, first served, in shared calls",
-    "one at a time": "one at a time: more than it can do",
+    "one at a time": "one at a time",
 }
 
 FOOTNOTE = "A bar goes from the median to the 99th percentile, which is written; the line is a request alone."
