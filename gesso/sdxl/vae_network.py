@@ -101,13 +101,17 @@ class Upsample(nn.Module):
         return enlarged
 
 
+def _resnets(from_channels: int, width: int, layers: int, groups: int) -> nn.ModuleList:
+    entering = [from_channels] + [width] * (layers - 1)
+    return nn.ModuleList(ResnetBlock(channels, width, groups) for channels in entering)
+
+
 class DownStage(nn.Module):
     """Residual blocks, then half the size, unless this is the last."""
 
     def __init__(self, from_channels: int, width: int, layers: int, groups: int, last: bool) -> None:
         super().__init__()
-        entering = [from_channels] + [width] * (layers - 1)
-        self.resnets = nn.ModuleList(ResnetBlock(channels, width, groups) for channels in entering)
+        self.resnets = _resnets(from_channels, width, layers, groups)
         self.downsamplers = nn.ModuleList([] if last else [Downsample(width)])
 
     def forward(self, hidden: Tensor) -> Tensor:
@@ -123,8 +127,7 @@ class UpStage(nn.Module):
 
     def __init__(self, from_channels: int, width: int, layers: int, groups: int, last: bool) -> None:
         super().__init__()
-        entering = [from_channels] + [width] * (layers - 1)
-        self.resnets = nn.ModuleList(ResnetBlock(channels, width, groups) for channels in entering)
+        self.resnets = _resnets(from_channels, width, layers, groups)
         self.upsamplers = nn.ModuleList([] if last else [Upsample(width)])
 
     def forward(self, hidden: Tensor) -> Tensor:
