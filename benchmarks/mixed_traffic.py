@@ -10,7 +10,7 @@ times worse; nobody waits longer than the queue's capacity bounds; and an accoun
 seven's requests by at most 1.5 times. For this one account sends ten times its share, of which the queue takes what it
 allows an account, while the other seven send just what they did; compared are their requests alone, with and without.
 
-No network runs. The figures hang on what a call costs on a device, which is stated below and not measured.
+No network runs. The figures hang on what a call costs on a device, which is stated below, as far as may be as measured.
 """
 
 import argparse
@@ -129,10 +129,7 @@ def compare(device: Device, load: float) -> tuple[list[dict[str, object]], list[
     }
     rows: list[dict[str, object]] = [
         {"size": device.name, "load": f"{load:.0%}", "order": order}
-        | {
-            f"{kind.name}, p50 / p99 s": _pair(outcome.of(kind))
-            for kind, outcome in ((kind, outcome) for kind in KINDS)
-        }
+        | {f"{kind.name}, p50 / p99 s": _pair(outcome.of(kind)) for kind in KINDS}
         | {"longest, s": max(request.seconds for request in outcome.done), "refused": _part(outcome)}
         | {"bound, s": round(bound(device)) if outcome is ours else "-"}
         | {name: round(ratio, 2) if outcome is ours else "-" for name, ratio in verdicts.items()}

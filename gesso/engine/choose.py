@@ -6,8 +6,9 @@ call has room for more than one, so those behind it join, in the same order, and
 Long images pay for that. What they pay is bounded by the queue: an image that has been slowed beyond a threshold is
 late, and one unit of work in eight is for the late, in the order in which they became so. Only what was in the queue
 when an image became late comes before it there. So it waits for its threshold and then for eight times what the queue
-holds, at most; and a queue that is full refuses. (Were age part of everybody's rank, or were the late before all
-others, then in a rush everything would be late, and the shortest would wait as long as in a line.)
+holds, at most (but for those that have had more than a fair share); and a queue that is full refuses. (Were age part of
+everybody's rank, or were the late before all others, then in a rush everything would be late, and the shortest would
+wait as long as in a line.)
 
 Between accounts the engine's time is shared fairly; whoever has had more ranks behind, but takes what is left over.
 """

@@ -190,16 +190,18 @@ class Loop:
     def _denoise(self, images: Sequence[InFlight]) -> None:
         """One UNet call for all of them."""
         self._enter("denoising")
-        key, rows, compared = images[0].batch_key, sum(image.rows for image in images), self._ticks.comparisons
+        key, rows, unet = images[0].batch_key, sum(image.rows for image in images), images[0].leg.unet
+        prepared, is_ordinary = self._ticks.preparations(unet), False
 
         def note(seconds: float) -> None:
-            if self._ticks.comparisons == compared:
+            if is_ordinary:
                 self._costs.measured(key, rows, seconds)
             self._note_denoising(images, rows, seconds)
 
         try:
             with self._stopwatch.timing(note):
                 self._ticks.step(images)
+                is_ordinary = self._ticks.preparations(unet) == prepared
         except Exception as error:
             self._denoise_apart(images, error)
             return
@@ -230,9 +232,9 @@ class Loop:
             self._fail(self._requests[image.request.id], error)
 
     def _fail_what_is_no_number(self) -> None:
-        for image in self._ticks.broken():
+        for image, evaluation in self._ticks.broken():
             if image in self._flight:
-                sentence = f"the image became numbers that are no numbers (NaN or infinity) at evaluation {image.done}"
+                sentence = f"the image became numbers that are no numbers (NaN or infinity) at evaluation {evaluation}"
                 self._fail(self._requests[image.request.id], PaintingFailed(sentence))
 
     def _decode(self, image: InFlight) -> None:

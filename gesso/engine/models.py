@@ -28,6 +28,7 @@ class Models:
     """Networks by file, on one device and in one precision, and the prompts that were last encoded."""
 
     def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
+        torch.backends.cudnn.deterministic = True  # no algorithm that sums in whatever order its threads come by
         self.device = device
         self._dtype = dtype
         self._networks: Residency[Network] = Residency(_budget(device), _size)

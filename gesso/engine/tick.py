@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,6 +12,16 @@ from gesso.engine.agreement import Agreement
 from gesso.engine.flight import InFlight
 from gesso.engine.rows import predict
 from gesso.engine.transfer import fetched, indices, moved
+from gesso.sdxl.unet import Unet
+
+
+@dataclass(frozen=True, slots=True)
+class _Stepped:
+    """An image at its place of a tick, and how many evaluations it then had behind it."""
+
+    place: int
+    image: InFlight
+    evaluation: int
 
 
 class Ticks:
@@ -19,12 +30,11 @@ class Ticks:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._agreement = Agreement()
-        self._flags: deque[tuple[Sequence[InFlight], Callable[[], Tensor]]] = deque()
+        self._flags: deque[tuple[list[_Stepped], Callable[[], Tensor]]] = deque()
 
-    @property
-    def comparisons(self) -> int:
-        """How many calls so far were made twice, to compare sizes."""
-        return self._agreement.comparisons
+    def preparations(self, unet: Unet) -> int:
+        """How many calls so far took longer than such calls will: made twice to compare sizes, or to be recorded."""
+        return self._agreement.comparisons + unet.call.prepared
 
     def step(self, images: Sequence[InFlight]) -> None:
         """One evaluation of each image, which have one batch key. Where it raises, nothing has changed."""
@@ -42,19 +52,23 @@ class Ticks:
         )
         slab.push(slots, latents)
         finite = latents.isfinite().flatten(1).all(dim=1)
-        self._flags.append((images, fetched(finite)))
         for image in images:
             image.advance()
+        # An image that is over is seen by its decoding. (Nor may a flag keep its networks from leaving.)
+        stepped = [_Stepped(place, image, image.done) for place, image in enumerate(images) if not image.over]
+        if stepped:
+            self._flags.append((stepped, fetched(finite)))
 
-    def broken(self) -> list[InFlight]:
-        """Images whose latents were no numbers after the last tick but one: of the last one a GPU may not know yet.
+    def broken(self) -> list[tuple[InFlight, int]]:
+        """Images whose latents were no numbers after a tick before the last one, and after which evaluation.
 
-        (An image has no ticks after its last, and its decoding sees for itself.)
+        Of the last one a GPU may not know yet.
         """
-        found: list[InFlight] = []
+        found: list[tuple[InFlight, int]] = []
         while len(self._flags) > 1:
-            images, finite = self._flags.popleft()
-            found += [image for image, fine in zip(images, finite().tolist(), strict=True) if not fine]
+            stepped, finite = self._flags.popleft()
+            fine = finite().tolist()
+            found += [(one.image, one.evaluation) for one in stepped if not fine[one.place]]
         return found
 
     def _noise(self, images: Sequence[InFlight]) -> Tensor:

@@ -64,7 +64,6 @@ def main() -> None:
 def run(line: Line, device_wanted: str, precision: Precision) -> None:
     """The loop, for ever."""
     device = choose_device(device_wanted)
-    torch.backends.cudnn.deterministic = True  # no algorithm that sums in whatever order its threads come by
     loop = Loop(Models(device, choose_dtype(precision, device)), line.send)
     threading.Thread(target=_beat, args=(line, loop, str(device)), daemon=True).start()
     while True:

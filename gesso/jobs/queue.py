@@ -1,9 +1,9 @@
 """Waiting for the engine: bounded in all and per account, fair between accounts.
 
 The engine makes its own batches of whatever it holds; so as many images as are good for it are let in, and the other
-requests wait here, where accounts take turns and a request can be taken back at no cost. No account holds more of the
-engine's room than it leaves free, so that one that sends without end never stands between the engine and another's
-request (dynamic thresholds, as Choudhury and Hahne gave them for shared buffers, 1998).
+requests wait here, where accounts take turns and a request can be taken back at no cost. An account is let in again
+only while it holds less of the engine's room than is free, so that one that sends without end does not stand between
+the engine and another's request (dynamic thresholds, as Choudhury and Hahne gave them for shared buffers, 1998).
 """
 
 import asyncio

@@ -58,8 +58,7 @@ def load_vae(path: str, device: torch.device, dtype: torch.dtype) -> Vae:
     with torch.device("meta"):
         network = _vae_network(path, file.architecture.vae)
     file.fill_vae(network, dtype)
-    network = _settled(network, device)
-    return Vae(network, Recorded(network))
+    return Vae(_settled(network, device))
 
 
 def _vae_network(path: str, config: Mapping[str, Any]) -> VaeNetwork:

@@ -1,6 +1,7 @@
-"""A network's calls, recorded: a GPU is given a whole call at once, instead of a thousand kernels one by one.
+"""A network's calls as CUDA graphs: a GPU is given a whole call at once, instead of a thousand kernels one by one.
 
-Launching them one by one takes the host longer than the GPU needs to run them.
+Launching them one by one takes the host longer than the GPU needs to run them. A recording is a capture with static
+inputs; playing it is copying inputs there and replaying.
 """
 
 from collections import OrderedDict
@@ -35,11 +36,13 @@ class Recorded:
     """`call` of tensors; on a GPU it is recorded when shapes come a second time, and played from then on.
 
     The first time it is made as it stands, which also compiles and chooses kernels. What the call reads beside its
-    arguments must stay where it is.
+    arguments must stay where it is, and equal shapes must have one dtype. `prepared`: how many calls were not played,
+    but made or recorded, which takes longer.
     """
 
     def __init__(self, call: Call) -> None:
         self._call = call
+        self.prepared = 0
         self._recordings: OrderedDict[tuple[torch.Size, ...], _Recording | None] = OrderedDict()
 
     def __call__(self, *inputs: Tensor) -> Tensor:
@@ -48,10 +51,14 @@ class Recorded:
             return self._call(*inputs)
         shapes = tuple(tensor.shape for tensor in inputs)
         if shapes not in self._recordings:
+            self.prepared += 1
             made = self._call(*inputs)
             self._keep(shapes, None)
             return made
-        recording = self._recordings[shapes] or _record(self._call, inputs)
+        recording = self._recordings[shapes]
+        if recording is None:
+            self.prepared += 1
+            recording = _record(self._call, inputs)
         self._keep(shapes, recording)
         return recording.play(inputs)
 
@@ -65,12 +72,18 @@ class Recorded:
 def _record(call: Call, inputs: tuple[Tensor, ...]) -> _Recording:
     places = tuple(tensor.clone() for tensor in inputs)
     graph: Any = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, pool=_pool()):
+    with torch.cuda.graph(graph, pool=_first().pool()):
         output = call(*places)
     return _Recording(graph, places, output)
 
 
 @cache
-def _pool() -> Any:
-    """Memory that all recordings take turns in: only one is played at a time."""
-    return torch.cuda.graph_pool_handle()
+def _first() -> Any:
+    """A recording of next to nothing, kept for ever: its pool is the memory that all others take turns in.
+
+    Only one is played at a time. (A pool whose recordings have all gone cannot be recorded into again.)
+    """
+    graph: Any = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        torch.zeros(1, device="cuda")
+    return graph

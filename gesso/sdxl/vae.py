@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from gesso.errors import PaintingFailed
-from gesso.sdxl.recordings import Recorded
 from gesso.sdxl.vae_network import VaeNetwork
 
 
@@ -30,10 +29,9 @@ class Posterior:
 
 @dataclass(frozen=True, slots=True)
 class Vae:
-    """A checkpoint's VAE; `call`: its decoding, recorded."""
+    """A checkpoint's VAE."""
 
     network: VaeNetwork
-    call: Recorded
 
     @property
     def factor(self) -> int:
@@ -67,7 +65,7 @@ class Vae:
             raise PaintingFailed("the image came out as numbers that are no numbers (NaN or infinity)")
         left, top = self._margins(width, height)
         unscaled = latent[None] / self.network.scaling_factor
-        picture = self.call(unscaled.to(next(self.network.parameters())))[0].float()
+        picture = self.network(unscaled.to(next(self.network.parameters())))[0].float()
         if not torch.isfinite(picture).all():
             picture = copy.deepcopy(self.network).float()(unscaled)[0]
         if not torch.isfinite(picture).all():

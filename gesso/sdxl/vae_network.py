@@ -23,8 +23,20 @@ SDXL_ONLY: dict[str, Any] = {
 }
 """Options that have one value in every SDXL, stated or not."""
 
+SHAPE = (
+    "in_channels",
+    "out_channels",
+    "latent_channels",
+    "block_out_channels",
+    "layers_per_block",
+    "norm_num_groups",
+    "scaling_factor",
+)
+"""Options that every file states, as its own."""
+
 EPS = 1e-6
-LEAST_LOGARITHM, GREATEST_LOGARITHM = -30.0, 20.0
+LOG_VARIANCE = -30.0, 20.0
+"""Beyond this it is clamped."""
 
 
 class ResnetBlock(nn.Module):
@@ -189,11 +201,13 @@ class Decoder(nn.Module):
 class VaeNetwork(nn.Module):
     """The VAE of a diffusers configuration that is SDXL's but for its widths and depths.
 
-    Raises ValueError for any other.
+    Raises ValueError for one that lacks what it needs or states an option otherwise than SDXL's.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__()
+        if missing := [name for name in SHAPE if name not in config]:
+            raise ValueError(f"a VAE's shape needs {', '.join(missing)} too")
         if foreign := [name for name, value in SDXL_ONLY.items() if config.get(name, value) != value]:
             raise ValueError(f"a VAE with {', '.join(f'{name} = {config[name]!r}' for name in foreign)} is not SDXL's")
         latents: int = config["latent_channels"]
@@ -205,9 +219,10 @@ class VaeNetwork(nn.Module):
         self.post_quant_conv = nn.Conv2d(latents, latents, 1)
 
     def encode(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of the latents of pictures, -1 to 1, [pictures, 3, h, w]."""
-        mean, logarithm = self.quant_conv(self.encoder(pixels)).chunk(2, dim=1)
-        return mean, torch.exp(0.5 * logarithm.clamp(LEAST_LOGARITHM, GREATEST_LOGARITHM))
+        """Of pictures, -1 to 1, [pictures, 3, h, w], the latents' mean and standard deviation: [pictures, latent
+        channels, h / factor, w / factor]."""
+        mean, log_variance = self.quant_conv(self.encoder(pixels)).chunk(2, dim=1)
+        return mean, torch.exp(0.5 * log_variance.clamp(*LOG_VARIANCE))
 
     def forward(self, latents: Tensor) -> Tensor:
         """The pictures, around -1 to 1, of latents as they were encoded."""

@@ -10,7 +10,6 @@ from torch.nn.functional import avg_pool2d, interpolate
 import gesso.mini
 from gesso.sdxl.checkpoint import load_vae
 from gesso.sdxl.colours import fit_colours
-from gesso.sdxl.recordings import Recorded
 from gesso.sdxl.vae import Vae
 from gesso.sdxl.vae_network import VaeNetwork
 from tests.tiny import architecture
@@ -29,7 +28,7 @@ def random_vae(factor: int) -> Vae:
     torch.manual_seed(0)
     widths = [4] * factor.bit_length()
     network = VaeNetwork(dict(architecture().vae or {}) | {"block_out_channels": widths})
-    return Vae(network.eval().requires_grad_(False), Recorded(network))
+    return Vae(network.eval().requires_grad_(False))
 
 
 def smooth_latent(seed: int) -> Tensor:

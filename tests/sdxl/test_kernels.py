@@ -108,3 +108,12 @@ def test_a_row_has_the_same_bits_in_any_company_at_any_place(dtype: torch.dtype)
     for count in range(2, 17):
         assert torch.equal(made(every[:count]), each[:count]), count
     assert torch.equal(made(every.flip(0)), each.flip(0))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not ON_GPU, reason="takes too many programs for an interpreter")
+def test_a_group_norm_of_the_largest_picture() -> None:
+    norm = settled(nn.GroupNorm(8, 32), torch.bfloat16)
+    source = drawn(1, 32, 2048, 2048, dtype=torch.bfloat16)
+    exact = functional.group_norm(source.double(), 8, norm.weight.double(), norm.bias.double(), norm.eps)
+    assert_close(kernels.group_norm(source, norm, silu=False), exact)

@@ -7,7 +7,7 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
 from gesso.sdxl.architecture import SDXL_BASE, Architecture
-from gesso.sdxl.vae_network import SDXL_ONLY, VaeNetwork
+from gesso.sdxl.vae_network import SDXL_ONLY, SHAPE, VaeNetwork
 from tests.tiny import architecture
 
 SHALLOW: dict[str, Any] = dict(SDXL_BASE.vae or {}) | {"block_out_channels": [8, 16, 24, 24], "norm_num_groups": 4}
@@ -39,6 +39,12 @@ def test_pictures_and_latents_are_diffusers(config: dict[str, Any], height: int,
     mean, deviation = ours.encode(pictures)
     assert (mean - posterior.mean).abs().max() <= 1e-5 * posterior.mean.abs().max()
     assert (deviation - posterior.std).abs().max() <= 1e-5 * posterior.std.abs().max()
+
+
+@pytest.mark.parametrize("option", SHAPE)
+def test_a_vae_that_does_not_state_its_shape_is_refused_by_what_is_missing(option: str) -> None:
+    with pytest.raises(ValueError, match=option):
+        VaeNetwork({name: value for name, value in SHALLOW.items() if name != option})
 
 
 @pytest.mark.parametrize("option", sorted(SDXL_ONLY))

@@ -9,6 +9,7 @@ CHUNKS = 64
 """Pixels are summed in so many chunks, or in chunks of `LEAST`."""
 
 LEAST = 64
+"""Pixels of a chunk, at least."""
 
 
 @triton.jit(do_not_specialize=["pixels", "chunk"])
@@ -28,7 +29,7 @@ def _moments(
     summed = tl.zeros((CHANNELS,), dtype=tl.float32)
     squared = tl.zeros((CHANNELS,), dtype=tl.float32)
     for start in range(begin, end, PIXELS):
-        pixel = start + tl.arange(0, PIXELS)
+        pixel = start + tl.arange(0, PIXELS).to(tl.int64)
         mask = (pixel < end)[:, None] & known[None, :]
         value = tl.load(base + pixel[:, None] * channels + channel[None, :], mask=mask, other=0.0).to(tl.float32)
         distance = tl.where(mask, value - pivot[None, :], 0.0)
@@ -69,12 +70,12 @@ def _apply(
     source, scales, offsets, out, pixels, channels,
     SILU: tl.constexpr, PIXELS: tl.constexpr, CHANNELS: tl.constexpr,
 ):  # fmt: skip
-    row = tl.program_id(0)
-    pixel = tl.program_id(1) * PIXELS + tl.arange(0, PIXELS)
+    pixel = tl.program_id(0).to(tl.int64) * PIXELS + tl.arange(0, PIXELS)
+    row = tl.program_id(1)
     channel = tl.program_id(2) * CHANNELS + tl.arange(0, CHANNELS)
     known = channel < channels
     mask = (pixel < pixels)[:, None] & known[None, :]
-    place = row.to(tl.int64) * pixels * channels + pixel[:, None] * channels + channel[None, :]
+    place = (row * pixels + pixel[:, None]) * channels + channel[None, :]
     scale = tl.load(scales + row * channels + channel, mask=known, other=0.0)
     offset = tl.load(offsets + row * channels + channel, mask=known, other=0.0)
     value = tl.load(source + place, mask=mask, other=0.0).to(tl.float32) * scale[None, :] + offset[None, :]
@@ -100,10 +101,10 @@ def group_norm(source: Tensor, norm: nn.GroupNorm, silu: bool) -> Tensor:
     group = channels // norm.num_groups
     _affine[(rows, norm.num_groups)](
         means, squares, norm.weight, norm.bias, scales, offsets, pixels, chunk, chunks, channels, norm.eps,
-        GROUP=group, WIDE=triton.next_power_of_2(group), PARTS=triton.next_power_of_2(chunks), num_warps=4,
+        GROUP=group, WIDE=triton.next_power_of_2(group), PARTS=CHUNKS, num_warps=4,
     )  # fmt: skip
     out = torch.empty_like(source)
-    _apply[(rows, triton.cdiv(pixels, 64), blocks)](
+    _apply[(triton.cdiv(pixels, 64), rows, blocks)](  # only the first may be more than 65535
         source, scales, offsets, out, pixels, channels, SILU=silu, PIXELS=64, CHANNELS=lanes, num_warps=4
     )
     return out
@@ -133,7 +134,7 @@ def _layer_norm(
 
 
 def layer_norm(tokens: Tensor, added: Tensor | None, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
-    """The sum of [..., width] and as many, and `norm` of it; without `added`, the tokens themselves."""
+    """`tokens + added` (or `tokens` alone) and `norm` of that, all [..., width]."""
     tokens = tokens.contiguous()
     width = tokens.shape[-1]
     out = torch.empty_like(tokens)
