@@ -24,12 +24,9 @@ SMALL = replace(
 """SDXL's form, narrow and shallow."""
 
 
-def write_full_size(folder: Path, shape: Architecture = SDXL_BASE, name: str = "full_size") -> Path:
-    """The checkpoint's file in `folder`, 7 GB in bfloat16, written unless it is there."""
-    path = folder / f"{name}.safetensors"
-    if not path.exists():
-        write_weights(path, shape, **_parts(shape), dtype=torch.bfloat16)
-    return path
+def write_full_size(path: Path, shape: Architecture) -> None:
+    """Write a checkpoint of this shape, 7 GB in bfloat16 if it is SDXL's own."""
+    write_weights(path, shape, **_parts(shape), dtype=torch.bfloat16)
 
 
 def _parts(shape: Architecture) -> dict[str, Any]:

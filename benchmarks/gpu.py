@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -39,17 +40,15 @@ REPEATS = 7
 def calls(path: str, sizes: tuple[tuple[int, int], ...]) -> list[dict[str, object]]:
     """Milliseconds of a UNet call, recorded, and of diffusers' as it stands."""
     ours, theirs = load_unet(path, DEVICE, torch.bfloat16), _diffusers_unet(path)
-    return [
-        {
-            "size": f"{width}x{height}",
-            "rows": rows,
+    measured: list[dict[str, object]] = []
+    for (width, height), rows in product(sizes, ROWS):
+        told = _told(ours.network, rows, width, height)
+        milliseconds = {
             "ours, ms": _milliseconds(partial(ours.call, *told)),
             "diffusers, ms": _milliseconds(partial(theirs, told[0], told[2])),
         }
-        for width, height in sizes
-        for rows in ROWS
-        if (told := _told(ours.network, rows, width, height))
-    ]
+        measured.append({"size": f"{width}x{height}", "rows": rows} | milliseconds)
+    return measured
 
 
 def company(path: str, sizes: tuple[tuple[int, int], ...]) -> list[dict[str, object]]:
@@ -106,7 +105,8 @@ def main() -> None:
     shape: Architecture = SMALL if options.small else SDXL_BASE
     sizes = tuple((width // 8, height // 8) for width, height in SIZES) if options.small else SIZES
     with tempfile.TemporaryDirectory() as folder:
-        path = str(write_full_size(Path(folder), shape))
+        path = str(Path(folder) / "random.safetensors")
+        write_full_size(Path(path), shape)
         for name in options.parts or PARTS:
             report(f"{name}: {(PARTS[name].__doc__ or '').splitlines()[0]}", PARTS[name](path, sizes))
 

@@ -1,7 +1,7 @@
 """A checkpoint's networks, built and filled from its file; nothing is asked of the network or of a hub's cache."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import torch
@@ -28,8 +28,7 @@ def load_unet(path: str, device: torch.device, dtype: torch.dtype) -> Unet:
         ServiceUnavailable: names the file and what is wrong with it.
     """
     file = WeightsFile(path)
-    with torch.device("meta"):
-        network = _unet_network(path, file.architecture.unet)
+    network = _bare(path, UnetNetwork, file.architecture.unet)
     file.fill_unet(network, dtype)
     known, network = file.architecture, _settled(network, device)
     return Unet(
@@ -43,9 +42,11 @@ def load_unet(path: str, device: torch.device, dtype: torch.dtype) -> Unet:
     )
 
 
-def _unet_network(path: str, config: Mapping[str, Any]) -> UnetNetwork:
+def _bare(path: str, kind: Callable[[Mapping[str, Any]], Network], config: Mapping[str, Any]) -> Network:
+    """A network without weights yet."""
     try:
-        return UnetNetwork(config)
+        with torch.device("meta"):
+            return kind(config)
     except ValueError as error:
         raise ServiceUnavailable(f"{path}: {error}") from None
 
@@ -55,17 +56,9 @@ def load_vae(path: str, device: torch.device, dtype: torch.dtype) -> Vae:
     file = WeightsFile(path)
     if file.architecture.vae is None:
         raise ServiceUnavailable(f"{path} has no VAE in it, and no other file was named to lend one")
-    with torch.device("meta"):
-        network = _vae_network(path, file.architecture.vae)
+    network = _bare(path, VaeNetwork, file.architecture.vae)
     file.fill_vae(network, dtype)
     return Vae(_settled(network, device))
-
-
-def _vae_network(path: str, config: Mapping[str, Any]) -> VaeNetwork:
-    try:
-        return VaeNetwork(config)
-    except ValueError as error:
-        raise ServiceUnavailable(f"{path}: {error}") from None
 
 
 def load_text_encoders(path: str, device: torch.device, dtype: torch.dtype) -> TextEncoders:

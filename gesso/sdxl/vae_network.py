@@ -113,41 +113,36 @@ class Upsample(nn.Module):
         return enlarged
 
 
-def _resnets(from_channels: int, width: int, layers: int, groups: int) -> nn.ModuleList:
-    entering = [from_channels] + [width] * (layers - 1)
-    return nn.ModuleList(ResnetBlock(channels, width, groups) for channels in entering)
+class Stage(nn.Module):
+    """Residual blocks at one resolution, then what leads to the next, unless this is the last."""
+
+    def __init__(self, from_channels: int, width: int, layers: int, groups: int) -> None:
+        super().__init__()
+        entering = [from_channels] + [width] * (layers - 1)
+        self.resnets = nn.ModuleList(ResnetBlock(channels, width, groups) for channels in entering)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """[pictures, from_channels, h, w] -> [pictures, width, the next stage's size]."""
+        for layers in self.children():
+            for layer in layers.children():
+                hidden = layer(hidden)
+        return hidden
 
 
-class DownStage(nn.Module):
-    """Residual blocks, then half the size, unless this is the last."""
+class DownStage(Stage):
+    """One that leads to half the size."""
 
     def __init__(self, from_channels: int, width: int, layers: int, groups: int, last: bool) -> None:
-        super().__init__()
-        self.resnets = _resnets(from_channels, width, layers, groups)
+        super().__init__(from_channels, width, layers, groups)
         self.downsamplers = nn.ModuleList([] if last else [Downsample(width)])
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        for resnet in self.resnets:
-            hidden = resnet(hidden)
-        for downsample in self.downsamplers:
-            hidden = downsample(hidden)
-        return hidden
 
-
-class UpStage(nn.Module):
-    """Residual blocks, then twice the size, unless this is the last."""
+class UpStage(Stage):
+    """One that leads to twice the size."""
 
     def __init__(self, from_channels: int, width: int, layers: int, groups: int, last: bool) -> None:
-        super().__init__()
-        self.resnets = _resnets(from_channels, width, layers, groups)
+        super().__init__(from_channels, width, layers, groups)
         self.upsamplers = nn.ModuleList([] if last else [Upsample(width)])
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        for resnet in self.resnets:
-            hidden = resnet(hidden)
-        for upsample in self.upsamplers:
-            hidden = upsample(hidden)
-        return hidden
 
 
 class Encoder(nn.Module):
