@@ -32,21 +32,12 @@ from gesso.errors import BadRequest, ServiceUnavailable
 from gesso.jobs.ports import Engine
 from gesso.prompt.chunks import Chunk
 from gesso.prompt.understanding import Stretch
-from tests.tiny import write_tiny
 
 SOON = 60
 
 
 def words(*tokens: int) -> tuple[Stretch, ...]:
     return (Stretch(1000, (), (Chunk(tokens, (1.0,) * len(tokens)),)),)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("checkpoints")
-    write_tiny(folder / "base.safetensors", "base", seed=0)
-    write_tiny(folder / "refiner.safetensors", "refiner", seed=1)
-    return folder
 
 
 @pytest.fixture(scope="module")

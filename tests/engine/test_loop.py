@@ -19,15 +19,7 @@ from gesso.sdxl.unet import Told, Unet
 from gesso.sdxl.vae import Vae
 from gesso.sdxl.weights import write_weights
 from tests.engine.recording import RecordingLoop, small_request
-from tests.tiny import architecture, build_parts, write_tiny
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("checkpoints")
-    write_tiny(folder / "base.safetensors", "base", seed=0)
-    write_tiny(folder / "refiner.safetensors", "refiner", seed=1)
-    return folder
+from tests.tiny import architecture, build_parts
 
 
 @pytest.fixture

@@ -24,17 +24,8 @@ from gesso.sdxl.colours import Colours
 from gesso.sdxl.unet import Told, Unet
 from gesso.sdxl.vae import Vae
 from tests.engine.recording import RecordingLoop, small_request
-from tests.tiny import write_tiny
 
 EMBEDDED = Path(gesso.mini.__file__).parent / "weights"
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("checkpoints")
-    write_tiny(folder / "base.safetensors", "base", seed=0)
-    write_tiny(folder / "refiner.safetensors", "refiner", seed=1)
-    return folder
 
 
 @pytest.fixture(scope="module")
