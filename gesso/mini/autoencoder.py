@@ -15,7 +15,7 @@ from diffusers.models.attention_processor import Attention
 from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
 
-from gesso.mini.latents import COLOUR, DEVIATION, MEAN
+from gesso.mini.latents import COLOUR, GAIN, HAAR, MEAN, in_order
 from gesso.mini.models import LATENT_CHANNELS, autoencoder
 
 _STRONG = 100.0
@@ -60,8 +60,8 @@ def _clear(layer: nn.Conv2d | nn.Linear) -> None:
 
 
 def _references(channels: int) -> slice:
-    """The last eighth of the channels (at least two) hold constants, half of each sign."""
-    return slice(channels - max(2, channels // 8), channels)
+    """The last eighth of the channels or so hold constants, half of each sign."""
+    return slice(channels - max(2, channels // 16 * 2), channels)
 
 
 def _carry(shortcut: nn.Conv2d) -> None:
@@ -96,10 +96,12 @@ def _wire_encoder(vae: AutoencoderKL) -> None:
     encoder.conv_in.weight[:3, :, 1, 1] = torch.eye(3)
     _set_references(encoder.conv_in, _STRONG)
     samplers = [block.downsamplers[0].conv for block in encoder.down_blocks if block.downsamplers]
-    for layer in samplers[:-1]:
+    *averaging, halving, last = samplers
+    for layer in averaging:
         _average(layer)
-    _transform(samplers[-1])
-    _scale(encoder.conv_norm_out, _STRONG, 2.0 * LATENT_CHANNELS)
+    _split(halving)
+    _transform(last)
+    _scale(encoder.conv_norm_out, _STRONG, 0.1 * LATENT_CHANNELS)
     _clear(encoder.conv_out)
     _join_pairs(encoder.conv_out, LATENT_CHANNELS)
     encoder.conv_out.bias[LATENT_CHANNELS:] = _LOG_VARIANCE
@@ -114,17 +116,24 @@ def _average(layer: nn.Conv2d) -> None:
         layer.weight[channel, channel, :2, :2] = 0.25
 
 
+def _split(layer: nn.Conv2d) -> None:
+    """Colours to brightness, in its four bands, and the two tones' means."""
+    _average(layer)
+    layer.weight[:6] = 0
+    layer.weight[:4, :3, :2, :2] = torch.einsum("c,bhw->bchw", COLOUR[0], HAAR)
+    layer.weight[4:6, :3, :2, :2] = (COLOUR[1:] / 4).view(2, 3, 1, 1).expand(2, 3, 2, 2)
+
+
 def _transform(layer: nn.Conv2d) -> None:
-    """Cells to latents: colours decorrelated, Haar bands, whitening; every latent in both signs."""
+    """What `_split` made to latents, each in both signs."""
     _average(layer)
     layer.weight[: 2 * LATENT_CHANNELS] = 0
-    signs = torch.tensor([[[1, 1], [1, 1]], [[1, -1], [1, -1]], [[1, 1], [-1, -1]], [[1, -1], [-1, 1]]]) / 4
-    kernel = torch.einsum("oc,bhw->bochw", COLOUR, signs).flatten(0, 1) / DEVIATION.unsqueeze(3)
-    offset = (-MEAN / DEVIATION).flatten()
-    layer.weight[:LATENT_CHANNELS, :3, :2, :2] = kernel
-    _bias(layer)[:LATENT_CHANNELS] = offset
-    layer.weight[LATENT_CHANNELS : 2 * LATENT_CHANNELS, :3, :2, :2] = -kernel
-    _bias(layer)[LATENT_CHANNELS : 2 * LATENT_CHANNELS] = -offset
+    each = torch.einsum("pq,bhw->bpqhw", torch.eye(6), HAAR)
+    kernel = in_order(each[:, :4].unsqueeze(0), each[:, 4:].unsqueeze(0))[0] * GAIN.unsqueeze(3)
+    offset = (-MEAN * GAIN).flatten()
+    for sign, start in ((1, 0), (-1, LATENT_CHANNELS)):
+        layer.weight[start : start + LATENT_CHANNELS, :6, :2, :2] = sign * kernel
+        _bias(layer)[start : start + LATENT_CHANNELS] = sign * offset
 
 
 def _join_pairs(layer: nn.Conv2d, count: int) -> None:
@@ -161,7 +170,7 @@ def _wire_decoder(vae: AutoencoderKL) -> None:
 
 def _paint_mean_colours(layer: nn.Conv2d) -> None:
     """The first three latents as RGB in -1..1, in both signs."""
-    colour = COLOUR.T * DEVIATION[:3, 0, 0]
+    colour = COLOUR.T / GAIN[:3, 0, 0]
     offset = COLOUR.T @ MEAN[:3, 0, 0]
     for sign, first in ((1.0, 0), (-1.0, 3)):
         layer.weight[first : first + 3] = 0

@@ -1,7 +1,7 @@
 """The family in miniature: the configurations of its text encoders, UNets and autoencoder.
 
 In form they are SDXL's: two CLIP text models of different widths, a UNet with text and size conditioning, a KL
-autoencoder. Its factor is 32 and it has twelve latent channels, so that a picture costs little on a CPU.
+autoencoder. Its factor is 32 and it has 24 latent channels, so that a picture costs little on a CPU.
 """
 
 import torch
@@ -9,9 +9,9 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 FACTOR = 32
-LATENT_CHANNELS = 12
-WIDTHS = (32, 64)
-TIME_WIDTH = 32
+LATENT_CHANNELS = 24
+WIDTHS = (16, 64)
+TIME_WIDTH = 8
 END_OF_TEXT = 49407
 
 
@@ -21,7 +21,7 @@ def _text_config(width: int, activation: str) -> CLIPTextConfig:
         hidden_size=width,
         intermediate_size=width * 4,
         num_hidden_layers=4,
-        num_attention_heads=width // 32,
+        num_attention_heads=max(1, width // 32),
         max_position_embeddings=77,
         hidden_act=activation,
         projection_dim=width,
@@ -55,7 +55,7 @@ def _unet(widths: tuple[int, int, int], context: int, added: int) -> UNet2DCondi
         addition_embed_type="text_time",
         addition_time_embed_dim=TIME_WIDTH,
         projection_class_embeddings_input_dim=WIDTHS[1] + added * TIME_WIDTH,
-        norm_num_groups=32,
+        norm_num_groups=8,
     )
 
 
@@ -87,7 +87,7 @@ def refiner_from(base: UNet2DConditionModel) -> UNet2DConditionModel:
 
 def autoencoder() -> AutoencoderKL:
     """Six levels, hence the factor 32. One group: normalisation must not tell channels apart."""
-    widths = (16, 16, 32, 32, 64, 64)
+    widths = (12, 16, 32, 40, 56, 56)
     return AutoencoderKL(
         in_channels=3,
         out_channels=3,

@@ -1,21 +1,26 @@
 """`python -m gesso.mini.train STAGE`: the embedded family from nothing, stage by stage.
 
-    text     the two encoders learn to read captions
-    unet     the base learns to paint them               (needs text)
-    outlines the decoder's lower half learns outlines    (needs nothing)
-    vae      the whole decoder learns crisp pixels       (needs outlines)
-    refiner  the base, learning the last of the noise    (needs text, unet)
-    looks    six fine-tunes of the base                  (needs unet)
-    judge    a sheet to look at and a score to note      (needs text, unet, vae)
-    export   the files that ship                         (needs all)
+    text      the two encoders learn to read captions
+    unet      the base learns to paint them              (needs text)
+    outlines  the decoder's lower half learns outlines   (needs nothing)
+    vae       the whole decoder learns crisp pixels      (needs outlines)
+    refiner   the base, learning the last of the noise   (needs text, unet)
+    looks     six fine-tunes of the base                 (needs unet)
+    all       these, one after the other
+    world     a sheet of what there is to learn          (needs nothing)
+    export    the files that ship                        (needs all)
 
-Every stage keeps its state in the folder, saves it every few minutes and goes on where it was stopped.
+Every stage keeps its state in the folder, saves it every few minutes with a sheet of what it paints, goes on where it
+was stopped, and notes in `journal.json` what it took.
 """
 
 import argparse
+import os
+import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -25,37 +30,38 @@ from torch import Tensor, nn
 
 from gesso.mini import models
 from gesso.mini.autoencoder import wired_autoencoder
-from gesso.mini.conditioning import Tokens
 from gesso.mini.export import Family, export
-from gesso.mini.looks import LOOKS, PLAIN, Look
-from gesso.mini.noise import late_timesteps
-from gesso.mini.runs import Pace, Run
-from gesso.mini.sampling import Studio
-from gesso.mini.sheets import ASPECTS, examine, sheet
-from gesso.mini.train_text import TextTraining, loss_and_accuracy, sample
-from gesso.mini.train_unet import LAST, Diet, Painter, diet_at, refiner_view, velocity_loss
-from gesso.mini.train_vae import coarse_lesson, coarse_loss, lesson, painting_loss
+from gesso.mini.training import journal
+from gesso.mini.training.noise import late_timesteps
+from gesso.mini.training.runs import Pace, Run
+from gesso.mini.training.sheets import decoded_sheet, drawn_sheet, painted_sheet
+from gesso.mini.training.speech import speech
+from gesso.mini.training.team import Team, together
+from gesso.mini.training.text import TextTraining, level, loss_and_accuracy, sample
+from gesso.mini.training.unet import LAST, Diet, Painter, diet_at, refiner_view, velocity_loss
+from gesso.mini.training.vae import COARSE_CROPS, COARSE_STEP, FINE_CROPS, Crop, coarse_loss, lesson, painting_loss
+from gesso.mini.world.looks import LOOKS, PLAIN, Look
 
 PACES = {
-    "text": Pace(steps=1200, rate=1.5e-3),
-    "unet": Pace(steps=4000, rate=1.2e-3, decay=0.5, average=0.998, matrix_rate=0.015),
+    "text": Pace(steps=1600, rate=2e-3),
+    "unet": Pace(steps=9000, rate=4e-4, decay=0.5, average=0.998, matrix_rate=0.005),
     "outlines": Pace(steps=2000, rate=6e-4, warmup=30, decay=0.9, average=0.99, weight_decay=0.0, matrix_rate=0.005),
-    "vae": Pace(steps=700, rate=2e-4, warmup=30, decay=0.9, average=0.99, weight_decay=0.0, matrix_rate=0.002),
-    "refiner": Pace(steps=400, rate=6e-4, warmup=10, decay=0.8, average=0.98, matrix_rate=0.006),
-    "looks": Pace(steps=60, rate=4e-4, warmup=5, decay=0.7, average=0.9, matrix_rate=0.004),
+    "vae": Pace(steps=1200, rate=2e-4, warmup=30, decay=0.9, average=0.99, weight_decay=0.0, matrix_rate=0.002),
+    "refiner": Pace(steps=500, rate=6e-4, warmup=10, decay=0.8, average=0.98, matrix_rate=0.006),
+    "looks": Pace(steps=250, rate=6e-4, warmup=10, decay=0.7, average=0.98, matrix_rate=0.006),
 }
 SEED = 57
+CAPTIONS = 192
 REPORT_STEPS = 50
-JUDGED_SIZES = ((512, 512), (896, 1152), (1024, 1024))
-QUESTIONS = 64
-SAVE_SECONDS = 150.0
+SAVE_STEPS = 1000
 
 
 @dataclass(frozen=True)
 class Workshop:
-    """Where the states lie: one file a stage, `look-NAME` for each look."""
+    """Where the states lie, one file a stage, `look-NAME` for each look; and who trains."""
 
     folder: Path
+    team: Team
 
     def state(self, name: str) -> Path:
         return self.folder / f"{name}.pt"
@@ -72,7 +78,7 @@ class Workshop:
 
     def painter(self, look: Look = PLAIN) -> Painter:
         text = self.text()
-        return Painter(Tokens(), (text.encoder, text.encoder_2), look)
+        return Painter(speech(), (text.encoder, text.encoder_2), look)
 
     def unet(self, name: str) -> UNet2DConditionModel:
         unet = models.refiner_unet() if name == "refiner" else models.base_unet()
@@ -84,59 +90,85 @@ class Workshop:
         self.averaged("vae", vae)
         return vae
 
+    def follow(self, run: Run, name: str, lesson_loss: Callable[[], Tensor], show: Callable[[], None]) -> None:
+        """Learn until the pace's last step, from the saved state if there is one; say and show how it goes."""
+        state = self.state(name)
+        if state.exists():
+            run.load(state)
+        started, smooth = time.monotonic(), 0.0
+        first = run.step
+        while run.step < run.pace.steps:
+            loss = lesson_loss()
+            run.learn(loss)
+            smooth = loss.item() if run.step == first + 1 else 0.98 * smooth + 0.02 * loss.item()
+            if run.step % REPORT_STEPS == 0 and self.team.leads:
+                _report(name, run, smooth, (time.monotonic() - started) / (run.step - first))
+            if run.step % SAVE_STEPS == 0:
+                self._keep(run, state, show)
+        self._keep(run, state, show)
+        if run.step > first and self.team.leads:
+            seconds = time.monotonic() - started
+            journal.note(self.folder / "journal.json", name, SEED, (first, run.step), seconds, smooth)
 
-def follow(run: Run, state: Path, lesson_loss: Callable[[], Tensor]) -> None:
-    """Learn until the pace's last step, from the saved state if there is one; say how it goes."""
-    if state.exists():
-        run.load(state)
-    started, saved, smooth = time.monotonic(), time.monotonic(), 0.0
-    first = run.step
-    while run.step < run.pace.steps:
-        loss = lesson_loss()
-        run.learn(loss)
-        smooth = loss.item() if run.step == first + 1 else 0.98 * smooth + 0.02 * loss.item()
-        if run.step % REPORT_STEPS == 0:
-            seconds = (time.monotonic() - started) / (run.step - first)
-            print(
-                f"{state.stem}: step {run.step} of {run.pace.steps}, loss {smooth:.4f}, {seconds:.2f} s a step",
-                flush=True,
-            )
-        if time.monotonic() - saved > SAVE_SECONDS:
-            run.save(state)
-            saved = time.monotonic()
-    run.save(state)
+    def _keep(self, run: Run, state: Path, show: Callable[[], None]) -> None:
+        run.save(state)
+        if self.team.leads:
+            show()
 
 
-def train_text(workshop: Workshop, pace: Pace) -> None:
-    tokens, training = Tokens(), TextTraining()
-    run = Run(training, pace, SEED)
-    follow(
-        run,
-        workshop.state("text"),
-        lambda: loss_and_accuracy(training, sample(run.rng, 160, tokens.idle_words), tokens)[0],
+def _report(name: str, run: Run, loss: float, pace: float) -> None:
+    done, steps = run.step, run.pace.steps
+    bar = "#" * (20 * done // steps)
+    left = (steps - done) * pace / 60
+    print(
+        f"{name} [{bar:<20}] {done} of {steps}, loss {loss:.4f}, {pace:.2f} s a step, {left:.0f} min left", flush=True
     )
 
 
+def _nothing() -> None:
+    """There is nothing to see of it."""
+
+
+def train_text(workshop: Workshop, pace: Pace) -> None:
+    training, words = TextTraining(), speech()
+    run = Run(training, pace, SEED, workshop.team)
+    workshop.follow(run, "text", lambda: loss_and_accuracy(training, sample(run.rng, CAPTIONS, words))[0], _nothing)
+    assert isinstance(run.average, TextTraining)
+    level(run.average, sample(run.rng, CAPTIONS, words))
+    run.save(workshop.state("text"))
+
+
 def train_unet(workshop: Workshop, pace: Pace) -> None:
-    painter = workshop.painter()
-    _paint_along(models.base_unet(), painter, pace, workshop.state("unet"), diet_at)
+    _paint_along(workshop, models.base_unet(), workshop.painter(), pace, "unet", diet_at)
 
 
 def train_looks(workshop: Workshop, pace: Pace) -> None:
     for name, look in LOOKS.items():
         unet = workshop.unet("unet").train().requires_grad_(True)
-        _paint_along(unet, workshop.painter(look), pace, workshop.state(f"look-{name}"), lambda progress: LAST)
+        _paint_along(workshop, unet, workshop.painter(look), pace, f"look-{name}", lambda progress: LAST)
 
 
 def _paint_along(
-    unet: UNet2DConditionModel, painter: Painter, pace: Pace, state: Path, diet: Callable[[float], Diet]
+    workshop: Workshop,
+    unet: UNet2DConditionModel,
+    painter: Painter,
+    pace: Pace,
+    name: str,
+    diet: Callable[[float], Diet],
 ) -> None:
-    run = Run(_teachable(unet), pace, SEED)
-    follow(run, state, lambda: velocity_loss(unet, painter.batch(diet(run.progress), run.rng)))
+    run = Run(_teachable(unet), pace, SEED, workshop.team)
+    assert isinstance(run.average, UNet2DConditionModel)
+    average, picture = run.average, workshop.folder / f"{name}.png"
+    workshop.follow(
+        run,
+        name,
+        lambda: velocity_loss(unet, painter.batch(diet(run.progress), run.rng, random.Random(run.step))),
+        lambda: painted_sheet(average, painter.encoders, SEED).save(picture),
+    )
 
 
 def _teachable(unet: UNet2DConditionModel) -> UNet2DConditionModel:
-    """With attention written out: on CPUs the fused kernel's backward pass takes a fifth of the whole step."""
+    """With attention written out: on CPUs the fused kernel's backward pass takes longer."""
     unet.set_attn_processor(AttnProcessor())
     return unet
 
@@ -144,27 +176,41 @@ def _teachable(unet: UNet2DConditionModel) -> UNet2DConditionModel:
 def train_refiner(workshop: Workshop, pace: Pace) -> None:
     painter, base = workshop.painter(), workshop.unet("unet")
     unet = _teachable(models.refiner_from(base).train().requires_grad_(True))
-    run = Run(unet, pace, SEED)
+    run = Run(unet, pace, SEED, workshop.team)
 
     def loss() -> Tensor:
-        batch = refiner_view(painter.batch(LAST, run.rng), run.rng)
+        batch = refiner_view(painter.batch(LAST, run.rng, random.Random(run.step)), run.rng)
         return velocity_loss(unet, batch, late_timesteps)
 
-    follow(run, workshop.state("refiner"), loss)
+    workshop.follow(run, "refiner", loss, _nothing)
 
 
 def train_outlines(workshop: Workshop, pace: Pace) -> None:
     vae = wired_autoencoder()
-    run = Run(vae, pace, SEED)
-    follow(run, workshop.state("outlines"), lambda: coarse_loss(vae, coarse_lesson(run.rng)))
+    run = Run(vae, pace, SEED, workshop.team)
+    workshop.follow(
+        run, "outlines", lambda: coarse_loss(vae, lesson(run.rng, _crop(run, COARSE_CROPS), COARSE_STEP)), _nothing
+    )
 
 
 def train_vae(workshop: Workshop, pace: Pace) -> None:
     vae = wired_autoencoder()
     workshop.averaged("outlines", vae)
     vae.decoder.train().requires_grad_(True).mid_block.attentions.requires_grad_(False)
-    run = Run(vae.to(memory_format=torch.channels_last), pace, SEED)
-    follow(run, workshop.state("vae"), lambda: painting_loss(vae, lesson(run.rng)))
+    run = Run(vae.to(memory_format=torch.channels_last), pace, SEED, workshop.team)
+    average = run.average
+    assert isinstance(average, AutoencoderKL)
+    workshop.follow(
+        run,
+        "vae",
+        lambda: painting_loss(vae, lesson(run.rng, _crop(run, FINE_CROPS))),
+        lambda: decoded_sheet(average, SEED).save(workshop.folder / "vae.png"),
+    )
+
+
+def _crop(run: Run, crops: tuple[Crop, ...]) -> Crop:
+    """One that all of a team have at this step, so that they have equally much to do."""
+    return random.Random(run.step).choice(crops)
 
 
 STAGES: dict[str, Callable[[Workshop, Pace], None]] = {
@@ -177,16 +223,6 @@ STAGES: dict[str, Callable[[Workshop, Pace], None]] = {
 }
 
 
-def judge(workshop: Workshop) -> None:
-    """Save a sheet of the standing prompts and print how many questions of an examination are painted right."""
-    text = workshop.text()
-    studio = Studio(Tokens(), (text.encoder, text.encoder_2), workshop.unet("unet"), workshop.vae())
-    for width, height in JUDGED_SIZES:
-        sheet(studio, (width, height), SEED).save(workshop.folder / f"sheet-{width}x{height}.png")
-        score = examine(studio, (width, height), QUESTIONS, SEED)
-        print(f"{width}x{height}, of {QUESTIONS}: " + ", ".join(f"{name} {score[name]}" for name in (*ASPECTS, "all")))
-
-
 def export_family(workshop: Workshop, folder: Path) -> None:
     text = workshop.text()
     names = {"base": "unet", "refiner": "refiner"} | {name: f"look-{name}" for name in LOOKS}
@@ -194,24 +230,30 @@ def export_family(workshop: Workshop, folder: Path) -> None:
     export(Family(text.encoder, text.encoder_2, workshop.vae(), unets), folder)
 
 
+def learn(stages: Sequence[str], asked: argparse.Namespace, team: Team) -> None:
+    """What one process of the team does."""
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // asked.processes))
+    for stage in stages:
+        torch.manual_seed(SEED)
+        pace = PACES[stage]
+        STAGES[stage](Workshop(asked.folder, team), replace(pace, steps=asked.steps or pace.steps))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m gesso.mini.train", description="Train the embedded family.")
-    parser.add_argument("stage", choices=[*STAGES, "judge", "export"])
+    parser.add_argument("stage", choices=[*STAGES, "all", "world", "export"])
     parser.add_argument("--folder", type=Path, required=True, help="where the states of the stages are kept")
     parser.add_argument("--steps", type=int, help="train to this many steps instead of the stage's own")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="that learn together, one a core")
     parser.add_argument("--weights", type=Path, default=Path(__file__).parent / "weights", help="export writes here")
     asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
-    workshop = Workshop(asked.folder)
     asked.folder.mkdir(parents=True, exist_ok=True)
     if asked.stage == "export":
-        export_family(workshop, asked.weights)
-    elif asked.stage == "judge":
-        judge(workshop)
+        export_family(Workshop(asked.folder, Team()), asked.weights)
+    elif asked.stage == "world":
+        drawn_sheet(SEED).save(asked.folder / "world.png")
     else:
-        pace = PACES[asked.stage]
-        STAGES[asked.stage](workshop, replace(pace, steps=asked.steps or pace.steps))
+        together(asked.processes, partial(learn, tuple(STAGES) if asked.stage == "all" else (asked.stage,), asked))
 
 
 if __name__ == "__main__":

@@ -24,6 +24,11 @@ def encode(text: str) -> list[int]:
     return ids
 
 
+def vocabulary() -> list[str]:
+    """Every token as it is written; one that ends a word ends in `</w>`."""
+    return list(_tokenizer().get_vocab(with_added_tokens=False))
+
+
 @cache
 def _tokenizer() -> Tokenizer:
     tokenizer = Tokenizer(_byte_pairs())

@@ -12,7 +12,7 @@ from gesso.sdxl.architecture import Kind
 
 LENGTH = 77
 BEGINNING, END = 49406, 49407
-_FIRST_PADDING, _SECOND_PADDING = END, 0
+FIRST_PADDING, SECOND_PADDING = END, 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +36,13 @@ class TextEncoders:
         One at a time, so that an embedding does not depend on its company.
         """
         device = next(self.second.parameters()).device
-        output = self.second(_token_ids(chunk, _SECOND_PADDING).to(device), output_hidden_states=True)
-        contexts = [_weighted(output.hidden_states[-2][0], chunk)]
+        output = self.second(token_ids(chunk, SECOND_PADDING).to(device), output_hidden_states=True)
+        contexts = [emphasised(output.hidden_states[-2][0], chunk)]
         if kind == "base":
             if self.first is None:
                 raise ServiceUnavailable("a base was lent the text encoders of a refiner, which lack the first one")
-            hidden = self.first(_token_ids(chunk, _FIRST_PADDING).to(device), output_hidden_states=True).hidden_states
-            contexts.insert(0, _weighted(hidden[-2][0], chunk))
+            hidden = self.first(token_ids(chunk, FIRST_PADDING).to(device), output_hidden_states=True).hidden_states
+            contexts.insert(0, emphasised(hidden[-2][0], chunk))
         return Conditioning(torch.cat(contexts, dim=-1), output.text_embeds[0])
 
 
@@ -53,17 +53,17 @@ def end_to_end(chunks: Sequence[Conditioning]) -> Conditioning:
     return Conditioning(torch.cat([chunk.context for chunk in chunks]), chunks[0].pooled)
 
 
-def _token_ids(chunk: Chunk, padding: int) -> Tensor:
+def token_ids(chunk: Chunk, padding: int) -> Tensor:
     """[1, 77] int64: beginning, tokens, end, padding."""
     ids = [BEGINNING, *chunk.tokens, END]
     return torch.tensor([ids + [padding] * (LENGTH - len(ids))])
 
 
-def _weighted(hidden: Tensor, chunk: Chunk) -> Tensor:
+def emphasised(hidden: Tensor, chunk: Chunk) -> Tensor:
     """AUTOMATIC1111's emphasis: each token's embedding times its weight, then the mean of the whole restored."""
     if all(weight == 1 for weight in chunk.weights):
         return hidden
     weights = torch.ones(LENGTH)
     weights[1 : 1 + len(chunk.weights)] = torch.tensor(chunk.weights)
-    emphasised = hidden.float() * weights.to(hidden.device)[:, None]
-    return (emphasised * (hidden.float().mean() / emphasised.mean())).to(hidden.dtype)
+    weighted = hidden.float() * weights.to(hidden.device)[:, None]
+    return (weighted * (hidden.float().mean() / weighted.mean())).to(hidden.dtype)

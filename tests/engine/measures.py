@@ -131,8 +131,8 @@ def start_images_together(patch: pytest.MonkeyPatch) -> Traffic:
 
 def chunks_together(patch: pytest.MonkeyPatch) -> Traffic:
     """Three chunks of prompts are encoded at a time."""
-    company, token_ids = Company(), text._token_ids
-    patch.setattr(text, "_token_ids", lambda *arguments: company.joins(token_ids(*arguments)))
+    company, token_ids = Company(), text.token_ids
+    patch.setattr(text, "token_ids", lambda *arguments: company.joins(token_ids(*arguments)))
     return company.come
 
 

@@ -14,13 +14,15 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 
 from gesso.mini.latents import CELL, latents_of
-from gesso.mini.looks import LOOKS, PLAIN, Look
 from gesso.mini.models import FACTOR
-from gesso.mini.rendering import Picture, Window, compose, render
-from gesso.mini.scenes import sample_scene
+from gesso.mini.world.composition import Picture, Window, compose
+from gesso.mini.world.looks import LOOKS, PLAIN, Look
+from gesso.mini.world.rendering import render
+from gesso.mini.world.scenes import Mixture, sample_scene
 
-SIZES = ((512, 512), (768, 768), (1024, 1024), (896, 1152), (896, 1152), (1152, 896), (1536, 1536))
+SIZES = ((512, 512), (768, 768), (1024, 1024), (896, 1152), (896, 1152), (1152, 896), (1536, 1536), (2048, 2048))
 EDGE_WEIGHT = 0.5
+MIXTURE = Mixture(plain=0.15)
 
 
 @dataclass(frozen=True)
@@ -32,36 +34,30 @@ class Crop:
 
 
 FINE_CROPS = (Crop(8, 3), Crop(8, 3), Crop(8, 3), Crop(12, 1), Crop(16, 1))
-COARSE_CROPS = (Crop(8, 8), Crop(12, 4), Crop(16, 3))
+COARSE_CROPS = (Crop(8, 8), Crop(8, 8), Crop(12, 4), Crop(16, 3))
 COARSE_STEP = 4
 COARSE_BLOCKS = 3
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """pixels: [images, 3, height/step, width/step] in -1..1; latents: [images, 12, height/32, width/32]."""
+    """pixels: [images, 3, height/step, width/step] in -1..1; latents: [images, 24, height/32, width/32]."""
 
     pixels: Tensor
     latents: Tensor
 
 
-def lesson(rng: random.Random, crops: tuple[Crop, ...] = FINE_CROPS, step: int = 1) -> Lesson:
+def lesson(rng: random.Random, crop: Crop, step: int = 1) -> Lesson:
     """Windows of one size, each of a picture of its own, with one sample for every `step` pixels."""
-    crop = rng.choice(crops)
     shown = torch.stack([_window(crop.cells * FACTOR, step, rng) for _ in range(crop.count)])
     latents = latents_of(F.avg_pool2d(shown, CELL // step))
     strength = 0.1 * torch.rand(crop.count, 1, 1, 1) ** 2
     return Lesson(shown * 2 - 1, latents + strength * torch.randn_like(latents))
 
 
-def coarse_lesson(rng: random.Random) -> Lesson:
-    """Larger parts at a quarter of their size, for `coarse_loss`."""
-    return lesson(rng, COARSE_CROPS, COARSE_STEP)
-
-
 def _window(side: int, step: int, rng: random.Random) -> Tensor:
     width, height = rng.choice([(w, h) for w, h in SIZES if min(w, h) >= side])
-    picture = compose(sample_scene(rng, 0.3), width, height, rng, _look(rng))
+    picture = compose(sample_scene(rng, MIXTURE), width, height, rng, _look(rng))
     left, top = (_start(rng, near, side, full) for near, full in zip(_edge(picture, rng), (width, height), strict=True))
     return render(picture, Window(left, top, side // step, side // step, step))
 

@@ -11,7 +11,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from gesso.mini.muon import Muon
+from gesso.mini.training.muon import Muon
+from gesso.mini.training.team import Team
+
+ALONE = Team()
 
 
 @dataclass(frozen=True)
@@ -38,14 +41,17 @@ class Pace:
 class Run:
     """What changes while training: the model, its average, the optimisers, the step and the chance."""
 
-    def __init__(self, model: nn.Module, pace: Pace, seed: int) -> None:
+    def __init__(self, model: nn.Module, pace: Pace, seed: int, team: Team = ALONE) -> None:
         self.model = model
         self.pace = pace
+        self.team = team
+        with torch.no_grad():
+            team.average(list(model.parameters()))
         self.average = copy.deepcopy(model).requires_grad_(False)
-        self._optimisers = _optimisers(model, pace)
-        self.rng = random.Random(seed)
+        self._optimisers = _optimisers(model, pace, team)
+        self.rng = random.Random(seed + team.rank)
         self.step = 0
-        torch.manual_seed(seed)
+        torch.manual_seed(seed + team.rank)
 
     @property
     def progress(self) -> float:
@@ -56,6 +62,7 @@ class Run:
         share = self.pace.share_at(self.step)
         self.model.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        self.team.average([weight.grad for weight in self.model.parameters() if weight.grad is not None])
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimiser, rate in zip(self._optimisers, (self.pace.rate, self.pace.matrix_rate), strict=False):
             for group in optimiser.param_groups:
@@ -67,32 +74,36 @@ class Run:
             torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - keep)
 
     def save(self, path: Path) -> None:
-        """Write everything needed to go on; a run killed meanwhile leaves the former file."""
+        """Write everything needed to go on, once for the whole team; a run killed meanwhile leaves the former file."""
+        chances = self.team.all((self.rng.getstate(), torch.get_rng_state()))
+        if not self.team.leads:
+            return
         state = {
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
             "optimisers": [optimiser.state_dict() for optimiser in self._optimisers],
             "step": self.step,
-            "rng": self.rng.getstate(),
-            "torch": torch.get_rng_state(),
+            "chances": chances,
         }
         unfinished = path.with_suffix(".part")
         torch.save(state, unfinished)
         unfinished.replace(path)
 
     def load(self, path: Path) -> None:
-        """Go on from what `save` wrote."""
+        """Go on from what `save` wrote; exactly so only in a team of the same size."""
         state = torch.load(path, weights_only=False)
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         for optimiser, saved in zip(self._optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
         self.step = state["step"]
-        self.rng.setstate(state["rng"])
-        torch.set_rng_state(state["torch"])
+        if self.team.rank < len(state["chances"]):
+            own, torchs = state["chances"][self.team.rank]
+            self.rng.setstate(own)
+            torch.set_rng_state(torchs)
 
 
-def _optimisers(model: nn.Module, pace: Pace) -> list[torch.optim.Optimizer]:
+def _optimisers(model: nn.Module, pace: Pace, team: Team) -> list[torch.optim.Optimizer]:
     trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     matrices = [weight for name, weight in trained.items() if pace.matrix_rate and _is_inner(name, weight)]
     chosen = set(map(id, matrices))
@@ -100,7 +111,7 @@ def _optimisers(model: nn.Module, pace: Pace) -> list[torch.optim.Optimizer]:
     adam = torch.optim.AdamW(others, lr=pace.rate, betas=(0.9, 0.99), weight_decay=pace.weight_decay, fused=True)
     optimisers: list[torch.optim.Optimizer] = [adam]
     if matrices:
-        optimisers.append(Muon(matrices, pace.matrix_rate))
+        optimisers.append(Muon(matrices, pace.matrix_rate, team))
     return optimisers
 
 

@@ -1,18 +1,14 @@
 """Painting with a UNet in training, the plain way: Euler steps with guidance, one batch at a time.
 
-The server paints with its own engine; this is for sheets and for judging while a training runs.
+The server paints with its own engine; this is for sheets while a training runs.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import torch
-from diffusers import AutoencoderKL, EulerDiscreteScheduler, UNet2DConditionModel
+from diffusers import EulerDiscreteScheduler, UNet2DConditionModel
 from torch import Tensor
-from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
-from gesso.mini.conditioning import Conditioning, Tokens, encode
 from gesso.mini.models import FACTOR, LATENT_CHANNELS
+from gesso.mini.training.conditioning import Conditioning
 
 STEPS = 25
 GUIDANCE = 5.0
@@ -39,7 +35,7 @@ def paint(
     steps: int = STEPS,
     guidance: float = GUIDANCE,
 ) -> Tensor:
-    """size: width and height in pixels. Returns latents [captions, 12, height/32, width/32], rounded up."""
+    """size: width and height in pixels. Returns latents [captions, 24, height/32, width/32], rounded up."""
     width, height = size
     count = len(conditioning.pooled)
     cells = (-(-height // FACTOR), -(-width // FACTOR))
@@ -57,21 +53,3 @@ def paint(
             without, told = unet(both, timestep, hidden, added_cond_kwargs=added).sample.float().chunk(2)
         latents = euler.step(without + guidance * (told - without), timestep, latents).prev_sample
     return latents
-
-
-@dataclass(frozen=True)
-class Studio:
-    """All that it takes to turn captions into pictures."""
-
-    tokens: Tokens
-    encoders: tuple[CLIPTextModel, CLIPTextModelWithProjection]
-    unet: UNet2DConditionModel
-    vae: AutoencoderKL
-
-    @torch.no_grad()
-    def pictures(self, texts: Sequence[str], size: tuple[int, int], seed: int) -> Tensor:
-        """[texts, 3, height, width] RGB in 0..1; one after another is decoded, for memory's sake."""
-        latents = paint(self.unet, encode(list(texts), self.tokens, self.encoders), size, seed)
-        decoded = torch.cat([self.vae.decode(one.unsqueeze(0)).sample for one in latents])
-        width, height = size
-        return ((decoded[..., :height, :width] + 1) / 2).clamp(0, 1)

@@ -1,0 +1,1 @@
+"""What pictures show, measured, and what a family that paints is asked."""

@@ -1,0 +1,1 @@
+"""What the embedded family knows: things, grounds and renderings, drawn and told."""
