@@ -38,7 +38,7 @@ def lone(kind: str, colour: str, ground: str, size: str = "medium") -> Scene:
 
 @pytest.mark.parametrize("size", SIZES)
 def test_a_thing_on_a_plain_ground_is_read_right_in_every_respect(size: tuple[int, int]) -> None:
-    for seed, scene in enumerate(lone_scenes(40, random.Random(size[0]))):
+    for seed, scene in enumerate(lone_scenes(30, random.Random(size[0]))):
         seen, thing = look_at(rendered(scene, size, seed)), scene.things[0]
         wanted = (thing.kind, thing.colour, scene.ground.first, thing.place)
         assert (seen.kind, seen.colour, seen.ground, seen.place) == wanted
@@ -130,7 +130,7 @@ def share_right(discriminant: Discriminant, drawn: Sequence[tuple[str, Tensor]])
 
 def test_renderings_are_told_apart() -> None:
     rng = random.Random(3)
-    drawn = [(name, shown(lone_picture(name, PLAIN, rng))) for _ in range(15) for name in RENDERINGS]
+    drawn = [(name, shown(lone_picture(name, PLAIN, rng))) for _ in range(10) for name in RENDERINGS]
     assert share_right(manners.renderings(), drawn) >= 0.97
     assert share_right(manners.renderings(), [(name, worsened(one, rng)) for name, one in drawn]) >= 0.85
 

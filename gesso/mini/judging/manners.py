@@ -22,7 +22,7 @@ from gesso.mini.world.rendering import render
 from gesso.mini.world.scenes import COLOURS, GROUNDS, KINDS, PLACES, RENDERINGS, SIZES, Ground, Scene, Thing
 
 PIXELS = 512
-RENDERINGS_EACH, LOOKS_EACH = 70, 90
+RENDERINGS_EACH, LOOKS_EACH = 70, 130
 LIGHT = tuple(colour for colour in COLOURS if colour != "black")
 """What shading, facets and grain are seen in."""
 _RIDGE = 0.02
