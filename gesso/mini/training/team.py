@@ -1,7 +1,7 @@
 """Processes that train one model together: each learns from pictures of its own, and all take the same step.
 
-Networks this small keep one thread busier than two: two processes of one thread each see twice as many pictures a second
-as one of two threads that sleep at barriers.
+Networks this small keep one thread busier than two: two processes of one thread each see twice as many pictures a
+second as one of two threads that sleep at barriers.
 """
 
 import tempfile
