@@ -1,10 +1,5 @@
-"""Asking a server of one's own for pictures, several at once, as its users do: over HTTP, with a key."""
+"""Asking a server for pictures, several at once, as its users do: over HTTP, with a key."""
 
-import os
-import re
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,25 +9,8 @@ from torch import Tensor
 
 from gesso.mini.judging.examination import Asked, Paint, as_picture
 
-KEY = "SG_0123456789abcdefghijklmnopqrstuv"
 AT_ONCE = 8
 PATIENCE = 300
-
-
-@contextmanager
-def serving() -> Iterator[str]:
-    """The address of a server with a data folder of its own, whose owner has KEY."""
-    with tempfile.TemporaryDirectory() as folder:
-        environment = {**os.environ, "GESSO_DATA_DIR": folder, "GESSO_BOOTSTRAP_KEY": KEY}
-        command = [sys.executable, "-m", "gesso", "serve", "--port", "0"]
-        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as server:
-            try:
-                assert server.stdout is not None
-                found = re.search(r"http://\S+", server.stdout.readline())
-                assert found
-                yield found[0]
-            finally:
-                server.terminate()
 
 
 @contextmanager

@@ -3,20 +3,16 @@
 The first start makes the database and a key, so the later ones are what counts.
 """
 
-import os
-import re
-import subprocess
-import sys
 import tempfile
 import time
 
 import httpx2
 
 from benchmarks.report import report, spread
+from benchmarks.server import KEY, serving
 
 RUNS = 3
 BODY = {"prompt": "a red heart on a blue background", "seed": 1, "img_width": 896, "img_height": 1152}
-KEY = "SG_0123456789abcdefghijklmnopqrstuv"
 
 
 def main() -> None:
@@ -33,19 +29,11 @@ def main() -> None:
 
 def seconds_to_first_picture(folder: str) -> float:
     """Start a server on a data folder, ask for a picture, stop it."""
-    environment = {**os.environ, "GESSO_DATA_DIR": folder, "GESSO_BOOTSTRAP_KEY": KEY}
     began = time.monotonic()
-    command = [sys.executable, "-m", "gesso", "serve", "--port", "0"]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as server:
-        try:
-            assert server.stdout is not None
-            found = re.search(r"http://\S+", server.stdout.readline())
-            assert found
-            reply = httpx2.post(f"{found[0]}/v1/sdxl1.0-txt2img", json=BODY, headers={"x-api-key": KEY}, timeout=120)
-            httpx2.get(reply.raise_for_status().json()["image"]).raise_for_status()
-            return time.monotonic() - began
-        finally:
-            server.terminate()
+    with serving(folder) as url:
+        reply = httpx2.post(f"{url}/v1/sdxl1.0-txt2img", json=BODY, headers={"x-api-key": KEY}, timeout=120)
+        httpx2.get(reply.raise_for_status().json()["image"]).raise_for_status()
+        return time.monotonic() - began
 
 
 if __name__ == "__main__":

@@ -8,14 +8,16 @@ measured, by nothing that was trained (`gesso/mini/judging.py`, `manners.py`). `
 
 import argparse
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.asking import KEY, painting, serving
+from benchmarks.asking import painting
 from benchmarks.contact_sheet import write_sheet
 from benchmarks.report import report
+from benchmarks.server import KEY, serving
 from gesso.mini.judging import comparisons, questions
 from gesso.mini.judging.examination import Paint, Row, Size
 
@@ -78,7 +80,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="about a minute instead of about ten")
     parser.add_argument("--sheet", type=Path, help="a folder for contact sheets")
     arguments = parser.parse_args()
-    with serving() as url, painting(url, KEY) as paint:
+    with tempfile.TemporaryDirectory() as folder, serving(folder) as url, painting(url, KEY) as paint:
         groups = examine(paint, QUICK if arguments.quick else FULL)
     if arguments.sheet:
         arguments.sheet.mkdir(parents=True, exist_ok=True)

@@ -10,8 +10,8 @@
     world     a sheet of what there is to learn          (needs nothing)
     export    the files that ship                        (needs all)
 
-Every stage keeps its state in the folder, saves it every few minutes with a sheet of what it paints, goes on where it
-was stopped, and notes in `journal.json` what it took.
+Every stage keeps its state in the folder, saves it every few minutes (with a sheet, where there are pictures), goes on
+where it was stopped, and notes in `journal.json` what it took.
 """
 
 import argparse
@@ -72,8 +72,10 @@ class Workshop:
         return model.eval().requires_grad_(False)
 
     def text(self) -> TextTraining:
+        """The encoders, at the size that what reads them expects; the state keeps what was learnt."""
         training = TextTraining()
         self.averaged("text", training)
+        level(training, sample(random.Random(SEED), CAPTIONS, speech()))
         return training
 
     def painter(self, look: Look = PLAIN) -> Painter:
@@ -103,9 +105,8 @@ class Workshop:
             smooth = loss.item() if run.step == first + 1 else 0.98 * smooth + 0.02 * loss.item()
             if run.step % REPORT_STEPS == 0 and self.team.leads:
                 _report(name, run, smooth, (time.monotonic() - started) / (run.step - first))
-            if run.step % SAVE_STEPS == 0:
+            if run.step % SAVE_STEPS == 0 or run.step == run.pace.steps:
                 self._keep(run, state, show)
-        self._keep(run, state, show)
         if run.step > first and self.team.leads:
             seconds = time.monotonic() - started
             journal.note(self.folder / "journal.json", name, SEED, (first, run.step), seconds, smooth)
@@ -133,9 +134,6 @@ def train_text(workshop: Workshop, pace: Pace) -> None:
     training, words = TextTraining(), speech()
     run = Run(training, pace, SEED, workshop.team)
     workshop.follow(run, "text", lambda: loss_and_accuracy(training, sample(run.rng, CAPTIONS, words))[0], _nothing)
-    assert isinstance(run.average, TextTraining)
-    level(run.average, sample(run.rng, CAPTIONS, words))
-    run.save(workshop.state("text"))
 
 
 def train_unet(workshop: Workshop, pace: Pace) -> None:
