@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gesso.mini.training.speech import speech
-from gesso.mini.world.captions import COLOUR_WORDS, KIND_WORDS, STYLES, attributes, caption_of, plural, wrapped
+from gesso.mini.world.captions import attributes, caption_of, plural, wrapped
 from gesso.mini.world.composition import Picture, Window, compose, whole
 from gesso.mini.world.looks import LOOKS, PLAIN, Look
 from gesso.mini.world.objects import OBJECTS
@@ -25,6 +25,7 @@ from gesso.mini.world.scenes import (
     Thing,
     sample_scene,
 )
+from gesso.mini.world.vocabulary import COLOUR_WORDS, KIND_WORDS, STYLES
 
 ANY = Mixture(plain=0.1)
 

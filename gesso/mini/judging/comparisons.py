@@ -28,9 +28,10 @@ from gesso.mini.judging.examination import (
 from gesso.mini.judging.patches import sampled
 from gesso.mini.judging.prompts import SHAPES, VIVID, lone_scenes, on, told, varied, vivid
 from gesso.mini.judging.things import NOTHING, look_at
-from gesso.mini.world.captions import RENDERING_WORDS, article
+from gesso.mini.world.captions import article
 from gesso.mini.world.paints import grey, named
 from gesso.mini.world.scenes import KINDS, RENDERINGS
+from gesso.mini.world.vocabulary import RENDERING_WORDS
 
 NEGATIVE_GOAL, WEIGHT_GOAL, STRENGTH_GOAL, REFINER_GOAL = 0.8, 0.8, 0.9, 0.7
 LIGHT, HEAVY = 0.5, 1.5

@@ -3,8 +3,9 @@
 import random
 
 from gesso.mini.judging.examination import dealt
-from gesso.mini.world.captions import GROUND_WORDS, RELATION_WORDS, article
+from gesso.mini.world.captions import article
 from gesso.mini.world.scenes import COLOURS, KINDS, NATURAL, VIEWS, Ground, Scene, Thing
+from gesso.mini.world.vocabulary import GROUND_WORDS, RELATION_WORDS
 
 VIVID = tuple(colour for colour in COLOURS if colour not in ("white", "black", "gray", "brown"))
 """Colours that can be meant more strongly, and that any shading is seen in."""

@@ -26,9 +26,10 @@ from gesso.mini.judging.examination import (
 from gesso.mini.judging.manners import Discriminant
 from gesso.mini.judging.prompts import lone_scenes, on, related, told, varied, vivid
 from gesso.mini.judging.things import Seen, look_at, look_at_two, number_of_things
-from gesso.mini.world.captions import COUNT_WORDS, RELATION_WORDS, RENDERING_WORDS, STYLES, attributes, plural
+from gesso.mini.world.captions import attributes, plural
 from gesso.mini.world.looks import LOOKS
 from gesso.mini.world.scenes import COLOURS, KINDS, RENDERINGS, Ground, Scene, Thing
+from gesso.mini.world.vocabulary import COUNT_WORDS, RELATION_WORDS, RENDERING_WORDS, STYLES
 
 COLOUR_GOAL, KIND_GOAL, RELATION_GOAL, RENDERING_GOAL, LOOK_GOAL = 0.95, 0.9, 0.7, 0.8, 0.9
 APART = 0.2

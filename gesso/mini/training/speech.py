@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from gesso.catalogue.catalogue import load_catalogue
 from gesso.mini.training.conditioning import idle_words
-from gesso.mini.world.captions import STYLES, Caption, caption_of, noise, styled_caption_of, world_words, wrapped
+from gesso.mini.world.captions import Caption, caption_of, noise, styled_caption_of, wrapped
 from gesso.mini.world.scenes import Scene
+from gesso.mini.world.vocabulary import STYLES, world_words
 
 BASE_STYLE = "base"
 

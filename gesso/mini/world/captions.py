@@ -10,214 +10,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gesso.mini.world.scenes import BARE, NATURAL, VIEWS, Scene, Thing
-
-Words = dict[str, tuple[str, ...]]
-
-KIND_WORDS: Words = {
-    "circle": ("circle", "disc", "ball", "sphere", "dot"),
-    "square": ("square", "box", "cube"),
-    "triangle": ("triangle", "pyramid"),
-    "star": ("star",),
-    "heart": ("heart",),
-    "diamond": ("diamond", "rhombus"),
-    "ring": ("ring", "donut", "hoop"),
-    "cross": ("cross", "plus sign"),
-    "moon": ("moon", "crescent", "crescent moon"),
-    "sun": ("sun", "shining sun"),
-    "flower": ("flower", "daisy", "blossom"),
-    "tree": ("tree", "oak"),
-    "house": ("house", "cottage", "home"),
-    "mountain": ("mountain", "snowy mountain", "peak"),
-    "cloud": ("cloud", "fluffy cloud"),
-    "boat": ("boat", "sailboat", "ship"),
-    "fish": ("fish", "goldfish"),
-    "cat": ("cat", "kitten", "cat face", "cat's face"),
-    "mushroom": ("mushroom", "toadstool"),
-    "butterfly": ("butterfly", "moth"),
-}
-PLURALS = {"cross": "crosses", "fish": "fish", "butterfly": "butterflies"}
-COLOUR_WORDS: Words = {
-    "red": ("red", "crimson", "scarlet"),
-    "orange": ("orange",),
-    "yellow": ("yellow", "golden"),
-    "green": ("green", "emerald"),
-    "cyan": ("cyan", "turquoise", "teal"),
-    "blue": ("blue", "azure"),
-    "purple": ("purple", "violet"),
-    "pink": ("pink",),
-    "white": ("white",),
-    "black": ("black",),
-    "gray": ("gray", "grey", "silver"),
-    "brown": ("brown",),
-}
-SIZE_WORDS: Words = {
-    "small": ("small", "tiny", "little"),
-    "medium": ("",),
-    "large": ("large", "big", "huge"),
-}
-COUNT_WORDS = {2: ("two",), 3: ("three",), 4: ("four",)}
-PLACE_WORDS: Words = {
-    "centre": ("", "", "", "", "in the center", "in the middle", "centered"),
-    "left": ("on the left", "on the left side", "at the left"),
-    "right": ("on the right", "on the right side", "at the right"),
-    "top": ("at the top", "on top"),
-    "bottom": ("at the bottom",),
-    "top left": ("in the top left corner", "in the upper left", "at the top left"),
-    "top right": ("in the top right corner", "in the upper right", "at the top right"),
-    "bottom left": ("in the bottom left corner", "in the lower left", "at the bottom left"),
-    "bottom right": ("in the bottom right corner", "in the lower right", "at the bottom right"),
-}
-GROUND_WORDS: Words = {
-    "plain": (
-        "on a {first} background",
-        "on a {first} background",
-        "on a plain {first} background",
-        "{first} backdrop",
-    ),
-    "gradient": ("on a {first} to {second} gradient background", "on a {first} and {second} gradient background"),
-    "stripes": ("on a {first} and {second} striped background", "on {first} and {second} stripes"),
-    "checks": ("on a {first} and {second} checkered background", "on a {first} and {second} checkerboard"),
-    "sky": ("in the sky", "in a blue sky", "sky background", "in the air"),
-    "sea": ("on the sea", "at sea", "on the ocean", "in the water", "sea background"),
-    "night": ("at night", "in a starry night", "under a night sky", "night background", "in space"),
-    "grass": ("on grass", "in a meadow", "on a green field", "on the lawn", "grass background"),
-    "sunset": ("at sunset", "before a sunset sky", "at dusk", "sunset background"),
-}
-RENDERING_WORDS: Words = {
-    "flat": ("",),
-    "line art": ("line art", "outline drawing", "black ink outline", "coloring page"),
-    "watercolor": ("watercolor", "watercolor painting", "watercolor wash"),
-    "oil painting": ("oil painting", "thick brush strokes", "impressionist painting"),
-    "pixel art": ("pixel art", "8 bit sprite", "square pixels"),
-    "crayon": ("crayon drawing", "crayon", "colored pencil", "chalk drawing"),
-    "neon": ("neon glow", "neon", "neon sign", "glowing neon"),
-    "stained glass": ("stained glass", "stained glass window"),
-    "blueprint": ("blueprint", "technical blueprint", "architectural plan"),
-    "clay": ("clay", "3d render", "3d model", "made of clay"),
-    "papercut": ("papercut", "cut paper", "paper craft"),
-    "comic": ("comic book", "comic", "pop art", "halftone dots"),
-    "monochrome": ("monochrome", "black and white photo", "film noir"),
-    "silhouette": ("silhouette", "black silhouette"),
-    "pointillism": ("pointillism", "tiny dots", "mosaic"),
-    "low poly": ("low poly", "lowpoly", "origami", "flat facets"),
-}
-RELATION_WORDS: Words = {
-    "left": ("left of", "to the left of", "on the left of"),
-    "right": ("right of", "to the right of", "on the right of"),
-    "top": ("above", "over", "on top of"),
-    "bottom": ("below", "under", "beneath"),
-}
-OPENINGS = (
-    "a photo of",
-    "a picture of",
-    "an image of",
-    "an illustration of",
-    "a drawing of",
-    "a cinematic photo of",
-    "cinematic film still,",
-    "masterpiece, best quality,",
-    "high quality picture of",
-    "beautiful",
-    "professional photograph of",
+from gesso.mini.world.vocabulary import (
+    COLOUR_WORDS,
+    COUNT_WORDS,
+    ENDINGS,
+    GROUND_WORDS,
+    KIND_WORDS,
+    OPENINGS,
+    PLACE_WORDS,
+    PLURALS,
+    RELATION_WORDS,
+    RENDERING_WORDS,
+    SIZE_WORDS,
+    Words,
 )
-ENDINGS = (
-    "high quality",
-    "best quality",
-    "highly detailed",
-    "detailed",
-    "4k",
-    "8k",
-    "sharp focus",
-    "cinematic lighting",
-    "cinematic",
-    "masterpiece",
-    "trending on artstation",
-    "digital art",
-    "concept art",
-    "photorealistic",
-    "ultra realistic",
-    "studio lighting",
-    "vivid colors",
-    "minimalist",
-    "intricate",
-    "award winning",
-    "soft light",
-    "35mm",
-    "bokeh",
-    "unreal engine",
-)
-STYLES: dict[str, str] = {
-    "3d-model": "clay",
-    "anime": "comic",
-    "comic book": "comic",
-    "craft clay": "clay",
-    "fantasy art": "oil painting",
-    "isometric": "low poly",
-    "line art": "line art",
-    "lowpoly": "low poly",
-    "neonpunk": "neon",
-    "origami": "low poly",
-    "photographic": "clay",
-    "pixel art": "pixel art",
-    "advertising": "clay",
-    "automotive": "clay",
-    "food photography": "clay",
-    "retail": "clay",
-    "abstract expressionism": "oil painting",
-    "constructivist": "papercut",
-    "cubist": "low poly",
-    "expressionist": "oil painting",
-    "graffiti": "crayon",
-    "hyperrealism": "clay",
-    "impressionist": "oil painting",
-    "pointillism": "pointillism",
-    "pop art": "comic",
-    "renaissance": "oil painting",
-    "surrealist": "oil painting",
-    "typography": "line art",
-    "watercolor": "watercolor",
-    "biomechanical cyberpunk": "neon",
-    "cyberpunk cityscape": "neon",
-    "retro cyberpunk": "neon",
-    "futuristic": "blueprint",
-    "cybernetic": "blueprint",
-    "bubble bobble": "pixel art",
-    "cyberpunk game": "neon",
-    "fighting game": "comic",
-    "gta": "comic",
-    "minecraft": "pixel art",
-    "pokemon": "crayon",
-    "retro arcade": "pixel art",
-    "retro game": "pixel art",
-    "rpg fantasy game": "oil painting",
-    "streetfighter": "comic",
-    "architectural": "blueprint",
-    "disco": "neon",
-    "dreamscape": "watercolor",
-    "fairy tale": "watercolor",
-    "gothic": "stained glass",
-    "horror": "monochrome",
-    "kawaii": "crayon",
-    "manga": "line art",
-    "minimalist": "flat",
-    "monochrome": "monochrome",
-    "stained glass": "stained glass",
-    "tribal": "papercut",
-    "zentangle": "line art",
-    "collage": "papercut",
-    "flat papercut": "papercut",
-    "kirigami": "papercut",
-    "paper mache": "papercut",
-    "paper quilling": "papercut",
-    "papercut collage": "papercut",
-    "papercut shadow box": "papercut",
-    "stacked papercut": "papercut",
-    "thick layered papercut": "papercut",
-    "film noir": "monochrome",
-    "neon noir": "neon",
-    "silhouette": "silhouette",
-}
-"""The rendering that a style of the catalogue asks for by its template. The others ask for none."""
 
 
 @dataclass(frozen=True)
@@ -226,15 +32,6 @@ class Caption:
 
     text: str
     named: frozenset[str]
-
-
-def world_words() -> frozenset[str]:
-    """Every word that means something in a scene."""
-    tables = (KIND_WORDS, COLOUR_WORDS, SIZE_WORDS, PLACE_WORDS, GROUND_WORDS, RENDERING_WORDS, RELATION_WORDS)
-    texts = [text for table in tables for phrases in table.values() for text in phrases]
-    texts += [word for words in COUNT_WORDS.values() for word in words] + list(PLURALS.values())
-    texts += [f"{text}s" for phrases in KIND_WORDS.values() for text in phrases]
-    return frozenset(word for text in texts for word in text.split())
 
 
 SUFFIXES = ("", " of second")

@@ -1,7 +1,7 @@
 """What the world of the embedded model holds: things of a kind and a colour, at a place, on a ground.
 
-A scene says what there is, in words. How it is drawn is `drawing`'s and `renderings`' business, how it is told
-`captions`'. To enlarge the world, add a name here, its outline in `objects` and its words in `captions`.
+A scene says what there is, in words. How it is drawn is `drawing`'s and `rendering`'s business, how it is told
+`captions`'. To enlarge the world, add a name here, its outline in `objects` and its words in `vocabulary`.
 """
 
 import random
