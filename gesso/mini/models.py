@@ -11,7 +11,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 FACTOR = 32
 LATENT_CHANNELS = 24
 WIDTHS = (16, 64)
-TIME_WIDTH = 8
+TIME_WIDTH = 6
 END_OF_TEXT = 49407
 
 
