@@ -11,11 +11,11 @@ from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelW
 from gesso.sdxl.architecture import SDXL_BASE, Architecture
 from gesso.sdxl.network import UnetNetwork
 from gesso.sdxl.vae_network import VaeNetwork
-from gesso.sdxl.weights import write_weights
+from gesso.sdxl.writing import write_weights
 
 SMALL = replace(
     SDXL_BASE,
-    unet=dict(SDXL_BASE.unet)
+    unet=dict(SDXL_BASE.unet or {})
     | {"block_out_channels": [64, 64, 128], "attention_head_dim": [1, 1, 2], "transformer_layers_per_block": [1, 1, 2]},
     vae=dict(SDXL_BASE.vae or {}) | {"block_out_channels": [32, 32, 32, 32]},
     text_encoder=dict(SDXL_BASE.text_encoder or {}) | {"num_hidden_layers": 2},
@@ -33,7 +33,7 @@ def _parts(shape: Architecture) -> dict[str, Any]:
     torch.manual_seed(0)
     with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
         return {
-            "unet": UnetNetwork(shape.unet),
+            "unet": UnetNetwork(shape.unet or {}),
             "vae": VaeNetwork(shape.vae or {}),
             "text_encoder": CLIPTextModel(CLIPTextConfig(**(shape.text_encoder or {}))),
             "text_encoder_2": CLIPTextModelWithProjection(CLIPTextConfig(**(shape.text_encoder_2 or {}))),

@@ -27,7 +27,7 @@ from gesso.sdxl.architecture import SDXL_BASE, Architecture
 from gesso.sdxl.checkpoint import load_unet, load_vae
 from gesso.sdxl.network import UnetNetwork
 from gesso.sdxl.recordings import Recorded
-from gesso.sdxl.weights import WeightsFile
+from gesso.sdxl.weights import open_weights
 
 DEVICE = choose_device("auto")
 SIZES = ((1024, 1024), (896, 1152), (512, 512))
@@ -142,9 +142,9 @@ def _wait() -> None:
 
 
 def _diffusers_unet(path: str) -> Callable[[Tensor, Tensor], Tensor]:
-    file = WeightsFile(path)
-    unet = UNet2DConditionModel.from_config(dict(file.architecture.unet))
-    file.fill_unet(unet, torch.bfloat16)
+    weights = open_weights(path)
+    unet = UNet2DConditionModel.from_config(dict(weights.architecture.unet or {}))
+    weights.fill("unet", unet, torch.bfloat16)
     unet = unet.eval().to(DEVICE, memory_format=torch.channels_last)
 
     def call(latents: Tensor, context: Tensor) -> Tensor:

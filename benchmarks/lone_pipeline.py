@@ -13,7 +13,7 @@ from gesso.diffusion.schedulers import Diffusion, build_scheduler
 from gesso.engine.messages import CheckpointFiles, Paint
 from gesso.prompt.understanding import understand
 from gesso.sdxl.checkpoint import load_text_encoders
-from gesso.sdxl.weights import WeightsFile
+from gesso.sdxl.weights import open_weights
 
 VOCABULARY = Path(gesso.prompt.__file__).parent / "clip_vocabulary"
 PROMPT, NEGATIVE = "a red heart on a blue background", "outline"
@@ -37,12 +37,12 @@ class Work:
 
 def build_pipeline(work: Work) -> StableDiffusionXLPipeline:
     """The checkpoint as a diffusers pipeline."""
-    encoders, file = load_text_encoders(work.path, work.device, work.dtype), WeightsFile(work.path)
-    known = file.architecture
-    unet = UNet2DConditionModel.from_config(dict(known.unet))
-    file.fill_unet(unet, work.dtype)
+    encoders, weights = load_text_encoders(work.path, work.device, work.dtype), open_weights(work.path)
+    known = weights.architecture
+    unet = UNet2DConditionModel.from_config(dict(known.unet or {}))
+    weights.fill("unet", unet, work.dtype)
     vae = AutoencoderKL.from_config(dict(known.vae or {}))
-    file.fill_vae(vae, work.dtype)
+    weights.fill("vae", vae, work.dtype)
     pipeline = StableDiffusionXLPipeline(
         vae=vae.eval().to(work.device, memory_format=torch.channels_last),
         text_encoder=encoders.first,

@@ -4,17 +4,19 @@ Everything in them is real but the numbers: two text encoders of different width
 micro-conditioning, an AutoencoderKL; written to single files and loaded as any other.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
 from transformers import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
 
 from gesso.sdxl.architecture import Architecture, Kind, PredictionType
-from gesso.sdxl.weights import write_weights
+from gesso.sdxl.writing import write_weights
 
 CHANNELS, FACTOR = 4, 32
 _FIRST, _SECOND, _ADDED = 8, 16, 8
@@ -83,7 +85,7 @@ def build_parts(shape: Architecture, seed: int = 0) -> dict[str, Any]:
     assert shape.text_encoder_2 is not None
     assert shape.vae is not None
     parts: dict[str, Any] = {
-        "unet": UNet2DConditionModel.from_config(dict(shape.unet)),
+        "unet": UNet2DConditionModel.from_config(dict(shape.unet or {})),
         "vae": AutoencoderKL.from_config(dict(shape.vae)),
         "text_encoder_2": CLIPTextModelWithProjection(CLIPTextConfig(**shape.text_encoder_2)),
     }
@@ -102,3 +104,30 @@ def write_tiny(path: Path, kind: Kind = "base", prediction_type: PredictionType 
     shape = architecture(kind, prediction_type)
     write_weights(path, shape, **build_parts(shape, seed), dtype=torch.float32)
     return path
+
+
+def write_tiny_folder(
+    folder: Path,
+    kind: Kind = "base",
+    prediction_type: PredictionType = "epsilon",
+    variant: str | None = None,
+    shard_size: str = "1GB",
+) -> Path:
+    """The same weights as `write_tiny`'s, in diffusers' layout, as its pipelines save themselves."""
+    shape = architecture(kind, prediction_type)
+    index: dict[str, Any] = {
+        "_class_name": "StableDiffusionXLPipeline" if kind == "base" else "StableDiffusionXLImg2ImgPipeline",
+        "force_zeros_for_empty_prompt": shape.force_zeros_for_empty_prompt,
+        "text_encoder": [None, None],
+        "scheduler": ["diffusers", "EulerDiscreteScheduler"],
+    }
+    for name, part in build_parts(shape).items():
+        library = "transformers" if name.startswith("text") else "diffusers"
+        index[name] = [library, type(part).__name__]
+        part = part.half() if variant == "fp16" else part
+        part.save_pretrained(folder / name, variant=variant, max_shard_size=shard_size)
+    EulerDiscreteScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", prediction_type=prediction_type
+    ).save_pretrained(folder / "scheduler")
+    (folder / "model_index.json").write_text(json.dumps(index))
+    return folder

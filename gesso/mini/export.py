@@ -12,7 +12,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from gesso.sdxl.architecture import Architecture, Kind
-from gesso.sdxl.weights import write_weights
+from gesso.sdxl.writing import write_weights
 
 
 @dataclass(frozen=True)

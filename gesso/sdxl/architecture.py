@@ -1,31 +1,21 @@
-"""The shape of a checkpoint: which networks it has and how wide they are.
-
-An SDXL file says nothing of its shape, so it has Stability's, told apart by its keys. A file that differs (the embedded
-models do) carries its shape in its safetensors metadata, as JSON under `gesso.config`.
-"""
+"""The shape of a checkpoint: which networks it has and how wide they are."""
 
 import json
-from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
-
-from gesso.errors import ServiceUnavailable
 
 METADATA_KEY = "gesso.config"
 
-# Tensors of no network, by which the community's files say how they were trained.
-V_PREDICTION_MARKER = "v_pred"
-ZERO_TERMINAL_SNR_MARKER = "ztsnr"
-UNSERVED_MARKERS = {"edm_vpred.sigma_max", "edm_mean"}
-
-Kind = Literal["base", "refiner"]
+Kind = Literal["base", "refiner", "vae"]
+"""`vae`: nothing but a VAE, to be lent to others."""
 PredictionType = Literal["epsilon", "v_prediction"]
 
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
     """`unet` and `vae` are diffusers configurations, `text_encoder` and `text_encoder_2` transformers'; None where a
-    checkpoint has no such part (a refiner has no first encoder).
+    checkpoint has no such part (a refiner has no first encoder), or leaves it to another file.
 
     `zero_terminal_snr`: the last train timestep was pure noise. Raises ValueError for that with epsilon, which cannot
     be (to name the noise in pure noise is to copy it), and for another kind or prediction.
@@ -34,7 +24,7 @@ class Architecture:
     kind: Kind
     prediction_type: PredictionType
     force_zeros_for_empty_prompt: bool
-    unet: Mapping[str, Any]
+    unet: Mapping[str, Any] | None
     vae: Mapping[str, Any] | None
     text_encoder: Mapping[str, Any] | None
     text_encoder_2: Mapping[str, Any] | None
@@ -122,45 +112,12 @@ SDXL_REFINER = Architecture(
     text_encoder=None,
     text_encoder_2=_CLIP_BIG_G,
 )
-
-
-def read_architecture(path: str, metadata: Mapping[str, str], keys: Collection[str]) -> Architecture:
-    """The shape of the file at `path`, from its header.
-
-    Raises:
-        ServiceUnavailable: it is neither an SDXL base nor a refiner, or of a kind that is not served.
-    """
-    if METADATA_KEY in metadata:
-        return _stated(path, metadata[METADATA_KEY])
-    if unserved := sorted(UNSERVED_MARKERS & set(keys)):
-        raise ServiceUnavailable(f"{path} is marked {', '.join(unserved)}: such models are not served yet")
-    return _as_marked(path, _standard(path, keys), keys)
-
-
-def _stated(path: str, statement: str) -> Architecture:
-    try:
-        return Architecture(**json.loads(statement))
-    except (TypeError, ValueError) as error:
-        raise ServiceUnavailable(f"{path} says of its shape what cannot be read: {error}") from None
-
-
-def _as_marked(path: str, standard: Architecture, keys: Collection[str]) -> Architecture:
-    if V_PREDICTION_MARKER in keys:
-        zero_terminal_snr = ZERO_TERMINAL_SNR_MARKER in keys
-        return replace(standard, prediction_type="v_prediction", zero_terminal_snr=zero_terminal_snr)
-    if ZERO_TERMINAL_SNR_MARKER in keys:
-        raise ServiceUnavailable(
-            f"{path} is marked {ZERO_TERMINAL_SNR_MARKER} and not {V_PREDICTION_MARKER}: "
-            "a checkpoint that saw pure noise cannot predict epsilon"
-        )
-    return standard
-
-
-def _standard(path: str, keys: Collection[str]) -> Architecture:
-    if not any(key.startswith("model.diffusion_model.") for key in keys):
-        raise ServiceUnavailable(f"{path} has no SDXL UNet in it: it is no SDXL checkpoint")
-    if "conditioner.embedders.1.model.text_projection" in keys:
-        return SDXL_BASE
-    if "conditioner.embedders.0.model.text_projection" in keys:
-        return SDXL_REFINER
-    raise ServiceUnavailable(f"{path} has no SDXL text encoders in it: it is no SDXL checkpoint")
+SDXL_VAE = Architecture(
+    kind="vae",
+    prediction_type="epsilon",
+    force_zeros_for_empty_prompt=False,
+    unet=None,
+    vae=_VAE,
+    text_encoder=None,
+    text_encoder_2=None,
+)

@@ -1,6 +1,5 @@
-"""A checkpoint's networks, built and filled from its file; nothing is asked of the network or of a hub's cache."""
+"""A checkpoint's networks, built and filled from disk; nothing is asked of the network or of a hub's cache."""
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -10,13 +9,13 @@ from transformers import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
 
 from gesso.errors import ServiceUnavailable
-from gesso.sdxl.network import UnetNetwork
+from gesso.sdxl.network import UnetNetwork, form_of
 from gesso.sdxl.recordings import Recorded
 from gesso.sdxl.text import TextEncoders
 from gesso.sdxl.unet import Unet
 from gesso.sdxl.vae import Vae
 from gesso.sdxl.vae_network import VaeNetwork
-from gesso.sdxl.weights import WeightsFile
+from gesso.sdxl.weights import open_weights
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -27,14 +26,17 @@ def load_unet(path: str, device: torch.device, dtype: torch.dtype) -> Unet:
     Raises:
         ServiceUnavailable: names the file and what is wrong with it.
     """
-    file = WeightsFile(path)
-    network = _bare(path, UnetNetwork, file.architecture.unet)
-    file.fill_unet(network, dtype)
-    known, network = file.architecture, _settled(network, device)
+    weights = open_weights(path)
+    known = weights.architecture
+    if known.unet is None:
+        raise ServiceUnavailable(f"{path} is a VAE alone, which paints nothing")
+    network = _bare(path, UnetNetwork, known.unet)
+    weights.fill("unet", network, dtype)
+    network = _settled(network, device)
     return Unet(
         network,
         Recorded(network),
-        form=json.dumps(dict(known.unet), sort_keys=True),
+        form=form_of(known.unet),
         kind=known.kind,
         prediction_type=known.prediction_type,
         zero_terminal_snr=known.zero_terminal_snr,
@@ -53,26 +55,26 @@ def _bare(path: str, kind: Callable[[Mapping[str, Any]], Network], config: Mappi
 
 def load_vae(path: str, device: torch.device, dtype: torch.dtype) -> Vae:
     """The VAE in the file at `path`; raises as `load_unet` does."""
-    file = WeightsFile(path)
-    if file.architecture.vae is None:
+    weights = open_weights(path)
+    if weights.architecture.vae is None:
         raise ServiceUnavailable(f"{path} has no VAE in it, and no other file was named to lend one")
-    network = _bare(path, VaeNetwork, file.architecture.vae)
-    file.fill_vae(network, dtype)
+    network = _bare(path, VaeNetwork, weights.architecture.vae)
+    weights.fill("vae", network, dtype)
     return Vae(_settled(network, device))
 
 
 def load_text_encoders(path: str, device: torch.device, dtype: torch.dtype) -> TextEncoders:
     """The one or two text encoders in the file at `path`; raises as `load_unet` does."""
-    file = WeightsFile(path)
-    architecture = file.architecture
+    weights = open_weights(path)
+    architecture = weights.architecture
     if architecture.text_encoder_2 is None:
         raise ServiceUnavailable(f"{path} has no text encoders in it, and no other file was named to lend them")
     with torch.device("meta"):
         second = CLIPTextModelWithProjection(CLIPTextConfig(**architecture.text_encoder_2))
         first = CLIPTextModel(CLIPTextConfig(**architecture.text_encoder)) if architecture.text_encoder else None
-    file.fill_text_encoder_2(second, dtype)
+    weights.fill("text_encoder_2", second, dtype)
     if first is not None:
-        file.fill_text_encoder(first, dtype)
+        weights.fill("text_encoder", first, dtype)
     return TextEncoders(
         first=None if first is None else _settled(first, device),
         second=_settled(second, device),

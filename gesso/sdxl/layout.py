@@ -30,6 +30,8 @@ _UNET_ENDS = {
     "conv_out": "out.2",
 }
 _VAE_ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out"}
+_OLD_VAE_ATTENTION = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+"""Diffusers' names until 2023; folders that were written then still have them."""
 _OPEN_CLIP_ENDS = {
     "text_model.embeddings.position_embedding.weight": "positional_embedding",
     "text_model.embeddings.token_embedding.weight": "token_embedding.weight",
@@ -91,6 +93,18 @@ def vae_name(name: str, config: Mapping[str, Any]) -> str:
     if attention := re.match(r"(.*)mid_block\.attentions\.0\.", name):
         name = f"{attention[1]}mid.attn_1.{_renamed(name[attention.end() :], _VAE_ATTENTION)}"
     return VAE_PREFIX + name
+
+
+def folder_vae_name(name: str) -> str:
+    """What an old diffusers folder calls the VAE's weight `name`."""
+    if attention := re.match(r"(.*mid_block\.attentions\.0\.)", name):
+        return attention[1] + _renamed(name[attention.end() :], _OLD_VAE_ATTENTION)
+    return name
+
+
+def folder_clip_name(name: str) -> str:
+    """What transformers before version 5 called a text encoder's weight `name`."""
+    return f"text_model.{name}"
 
 
 def clip_name(name: str) -> str:

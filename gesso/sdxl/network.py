@@ -3,6 +3,7 @@
 Diffusers' UNet2DConditionModel is the oracle, and its names are the weights'; it does both parts in every call.
 """
 
+import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self, cast
@@ -54,6 +55,11 @@ SDXL_ONLY: dict[str, Any] = {
     "use_linear_projection": True,
 }
 """Options that have one value in every SDXL. All others are off: None, False or 0."""
+
+
+def form_of(config: Mapping[str, Any]) -> str:
+    """What networks have in common that differ in nothing but their weights."""
+    return json.dumps({name: config[name] for name in SHAPE} | {"groups": _groups(config)}, sort_keys=True)
 
 
 class Embedding(nn.Module):
@@ -141,6 +147,10 @@ def _require_sdxls(config: Mapping[str, Any]) -> None:
         raise ValueError(f"a UNet with {', '.join(f'{name} = {config[name]!r}' for name in foreign)} is not SDXL's")
 
 
+def _groups(config: Mapping[str, Any]) -> int:
+    return int(config.get("norm_num_groups") or 32)
+
+
 def _is_sdxls(name: str, value: Any, levels: int) -> bool:
     if name in EACH_LEVEL:
         return isinstance(value, list | tuple) and len(value) == levels
@@ -154,7 +164,7 @@ class _Stages:
     """The stages of a configuration. (What it calls `attention_head_dim` is the number of heads.)"""
 
     def __init__(self, config: Mapping[str, Any], channels: list[int], embedding: int) -> None:
-        self.groups: int = config.get("norm_num_groups", 32)
+        self.groups = _groups(config)
         self._channels = channels
         self._embedding = embedding
         self._layers: int = config["layers_per_block"]

@@ -1,96 +1,60 @@
-"""One safetensors file, read part by part under the names its modules use, or written under the file's."""
+"""A checkpoint on disk, in any of the forms that people have: its networks' weights, by the names of their modules."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from gesso.errors import ServiceUnavailable
-from gesso.sdxl.architecture import Architecture, read_architecture
+from gesso.sdxl.architecture import Architecture
+from gesso.sdxl.extras import is_extra
+from gesso.sdxl.folder import STEMS, Part, read_folder
 from gesso.sdxl.layout import (
     CLIP_PREFIX,
     UNET_PREFIX,
     VAE_PREFIX,
     clip_name,
+    folder_clip_name,
+    folder_vae_name,
     open_clip_name,
     open_clip_prefix,
     unet_name,
     vae_name,
 )
+from gesso.sdxl.recognition import recognise
+from gesso.sdxl.tensors import Tensors, open_file, open_in_folder
 
-# Harmless extras that files in the wild carry inside a part.
-_EXTRAS = ("position_ids", "logit_scale")
+Place = tuple[str, int | None]
+"""Where a weight lies: the tensor's name, and which third of it the weight is; None for the whole."""
 
 
-class WeightsFile:
-    """A checkpoint file, open and mapped; tensors are read when a part is filled.
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """Where a part's weights are: all the tensors whose names begin so, and the place of each weight of the module."""
 
-    Raises:
-        ServiceUnavailable: the file is missing, is no safetensors file, is cut short, or is no SDXL checkpoint.
-    """
+    tensors: Tensors
+    prefix: str
+    place: Callable[[str], Place]
 
-    def __init__(self, path: str) -> None:
-        self.path = path
-        if Path(path).is_dir():
-            raise ServiceUnavailable(f"{path} is a folder; only single .safetensors files are served so far")
-        try:
-            self._file = cast(Any, safe_open(path, framework="pt"))
-        except FileNotFoundError:
-            raise ServiceUnavailable(f"the checkpoint file {path} is not there") from None
-        except (SafetensorError, OSError) as error:
-            raise ServiceUnavailable(f"{path} is not a whole safetensors file: {error}") from None
-        self._keys = frozenset(self._file.keys())
-        self.architecture = read_architecture(path, self._file.metadata() or {}, self._keys)
-
-    def fill_unet(self, unet: nn.Module, dtype: torch.dtype) -> None:
-        """Give the UNet its weights."""
-        config = self.architecture.unet
-        self._fill(unet, UNET_PREFIX, lambda name: (unet_name(name, config), None), dtype)
-
-    def fill_vae(self, vae: nn.Module, dtype: torch.dtype) -> None:
-        """Give the VAE its weights."""
-        config = self.architecture.vae or {}
-        self._fill(vae, VAE_PREFIX, lambda name: (vae_name(name, config), None), dtype)
-
-    def fill_text_encoder(self, encoder: nn.Module, dtype: torch.dtype) -> None:
-        """Give the first text encoder its weights."""
-        self._fill(encoder, CLIP_PREFIX, lambda name: (clip_name(name), None), dtype)
-
-    def fill_text_encoder_2(self, encoder: nn.Module, dtype: torch.dtype) -> None:
-        """Give the second text encoder its weights."""
-        prefix = open_clip_prefix(self.architecture.kind)
-
-        def name_in_file(name: str) -> tuple[str, int | None]:
-            rest, third = open_clip_name(name)
-            return prefix + rest, third
-
-        self._fill(encoder, prefix, name_in_file, dtype)
-
-    def _fill(
-        self, module: nn.Module, prefix: str, name_in_file: Callable[[str], tuple[str, int | None]], dtype: torch.dtype
-    ) -> None:
-        wanted = {name: (*name_in_file(name), tensor.shape) for name, tensor in module.state_dict().items()}
-        self._check_names({source for source, _, _ in wanted.values()}, prefix)
-        state = {name: self._read(*place).to(dtype) for name, place in wanted.items()}
+    def fill(self, module: nn.Module, dtype: torch.dtype) -> None:
+        """Give a network its weights, each of them and no others."""
+        wanted = {name: (self.place(name), tensor.shape) for name, tensor in module.state_dict().items()}
+        self._check_names({source for (source, _), _ in wanted.values()})
+        state = {name: self._read(*place, shape).to(dtype) for name, (place, shape) in wanted.items()}
         module.load_state_dict(state, strict=True, assign=True)
 
-    def _check_names(self, wanted: set[str], prefix: str) -> None:
-        held = {key for key in self._keys if key.startswith(prefix) and not key.endswith(_EXTRAS)}
+    def _check_names(self, wanted: set[str]) -> None:
+        held = {name for name in self.tensors.names if name.startswith(self.prefix) and not is_extra(name)}
         if missing := sorted(wanted - held):
             raise ServiceUnavailable(
-                f"{self.path} lacks {len(missing)} weights that it should have, first {missing[0]}"
+                f"{self.tensors.path} lacks {len(missing)} weights that it should have, first {missing[0]}"
             )
-        if unexpected := sorted(held - wanted):
-            raise ServiceUnavailable(
-                f"{self.path} has {len(unexpected)} weights that do not belong there, first {unexpected[0]}"
-            )
+        refuse_strangers(self.tensors.path, held - wanted)
 
     def _read(self, source: str, third: int | None, shape: torch.Size) -> Tensor:
-        tensor: Tensor = self._file.get_tensor(source)
+        tensor = self.tensors.read(source)
         if third is not None:
             tensor = tensor.chunk(3)[third]
         if source.endswith("text_projection"):
@@ -98,49 +62,91 @@ class WeightsFile:
         if tensor.dim() == 4 and len(shape) == 2:
             tensor = tensor[:, :, 0, 0]
         if tensor.shape != shape:
-            raise ServiceUnavailable(f"{self.path}: {source} is {list(tensor.shape)} where {list(shape)} belongs")
+            raise ServiceUnavailable(f"{self.tensors.path}: {source} is {list(tensor.shape)}, not {list(shape)}")
         return tensor
 
 
-def write_weights(
-    path: Path,
-    architecture: Architecture,
-    *,
-    unet: nn.Module | None = None,
-    text_encoder: nn.Module | None = None,
-    text_encoder_2: nn.Module | None = None,
-    vae: nn.Module | None = None,
-    dtype: torch.dtype = torch.float16,
-) -> None:
-    """Write the parts given as one file in Stability's layout, its shape in the metadata."""
-    tensors: dict[str, Tensor] = {}
-    if unet is not None:
-        tensors |= {unet_name(name, architecture.unet): weight for name, weight in unet.state_dict().items()}
-    if vae is not None and architecture.vae is not None:
-        tensors |= dict(vae_tensors(vae, architecture.vae))
-    if text_encoder is not None:
-        tensors |= {clip_name(name): weight for name, weight in text_encoder.state_dict().items()}
-    if text_encoder_2 is not None:
-        tensors |= dict(open_clip_tensors(text_encoder_2, open_clip_prefix(architecture.kind)))
-    stored = {name: weight.detach().to("cpu", dtype).contiguous().clone() for name, weight in tensors.items()}
-    save_file(stored, path, metadata=architecture.to_metadata())
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A checkpoint, open: its shape, and where its parts are. Weights are read when a network is filled with them."""
+
+    architecture: Architecture
+    _shelves: Mapping[Part, Shelf]
+
+    def fill(self, part: Part, module: nn.Module, dtype: torch.dtype) -> None:
+        """Give a network its weights, each of them and no others.
+
+        Raises:
+            ServiceUnavailable: names the file and the first weight that is missing, does not belong or does not fit.
+        """
+        self._shelves[part].fill(module, dtype)
 
 
-def vae_tensors(vae: nn.Module, config: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
-    """The VAE's weights as a file has them: attention as 1x1 convolutions."""
-    for name, weight in vae.state_dict().items():
-        as_convolution = ".attentions." in name and weight.dim() == 2
-        yield vae_name(name, config), weight[:, :, None, None] if as_convolution else weight
+def open_weights(path: str) -> Weights:
+    """The checkpoint at `path`: one safetensors file in Stability's layout, with or without text encoders and VAE; a
+    folder in diffusers' layout; or a VAE alone in either.
+
+    Raises:
+        ServiceUnavailable: it is not there, not whole, or no SDXL checkpoint; says what it is instead, where known.
+    """
+    return _in_folder(Path(path)) if Path(path).is_dir() else _in_file(Path(path))
 
 
-def open_clip_tensors(encoder: nn.Module, prefix: str) -> Iterator[tuple[str, Tensor]]:
-    """The second text encoder's weights as a file has them: query, key and value in one, the projection transposed."""
-    fused: dict[str, dict[int, Tensor]] = {}
-    for name, weight in encoder.state_dict().items():
+def refuse_strangers(path: str, names: set[str]) -> None:
+    """Raises ServiceUnavailable for weights that nothing asked for."""
+    if names:
+        raise ServiceUnavailable(f"{path} has {len(names)} weights that do not belong there, first {min(names)}")
+
+
+def _in_file(path: Path) -> Weights:
+    tensors = open_file(path)
+    known = recognise(str(path), tensors.shapes(), tensors.metadata)
+    shelves = _vae_alone(tensors, known) if known.kind == "vae" else _shelves(tensors, known)
+    ours = tuple(shelf.prefix for shelf in shelves.values())
+    refuse_strangers(str(path), {name for name in tensors.names if not name.startswith(ours) and not is_extra(name)})
+    return Weights(known, shelves)
+
+
+def _shelves(tensors: Tensors, known: Architecture) -> dict[Part, Shelf]:
+    prefix = open_clip_prefix(known.kind)
+
+    def open_clip_place(name: str) -> Place:
         rest, third = open_clip_name(name)
-        if third is not None:
-            fused.setdefault(rest, {})[third] = weight
-        else:
-            yield prefix + rest, weight.T if rest == "text_projection" else weight
-    for rest, thirds in fused.items():
-        yield prefix + rest, torch.cat([thirds[i] for i in range(3)])
+        return prefix + rest, third
+
+    return {
+        "unet": Shelf(tensors, UNET_PREFIX, lambda name: (unet_name(name, known.unet or {}), None)),
+        "vae": Shelf(tensors, VAE_PREFIX, lambda name: (vae_name(name, known.vae or {}), None)),
+        "text_encoder": Shelf(tensors, CLIP_PREFIX, lambda name: (clip_name(name), None)),
+        "text_encoder_2": Shelf(tensors, prefix, open_clip_place),
+    }
+
+
+def _vae_alone(tensors: Tensors, known: Architecture) -> dict[Part, Shelf]:
+    """A file of nothing but a VAE has Stability's names, mostly without their prefix, or diffusers'."""
+    if any(name.startswith("decoder.up_blocks.") for name in tensors.names):
+        return {"vae": Shelf(tensors, "", _place_in_folder("vae", tensors))}
+    prefix = VAE_PREFIX if any(name.startswith(VAE_PREFIX) for name in tensors.names) else ""
+
+    def place(name: str) -> Place:
+        return prefix + vae_name(name, known.vae or {}).removeprefix(VAE_PREFIX), None
+
+    return {"vae": Shelf(tensors, prefix, place)}
+
+
+def _in_folder(path: Path) -> Weights:
+    known, folders = read_folder(path)
+    opened = {part: open_in_folder(folder, STEMS[part]) for part, folder in folders.items()}
+    shelves = {part: Shelf(tensors, "", _place_in_folder(part, tensors)) for part, tensors in opened.items()}
+    return Weights(known, shelves)
+
+
+def _place_in_folder(part: Part, tensors: Tensors) -> Callable[[str], Place]:
+    """Names are the modules' own there, but for what the libraries have renamed since the folder was written."""
+
+    def place(name: str) -> Place:
+        if name in tensors.names:
+            return name, None
+        return (folder_vae_name(name) if part == "vae" else folder_clip_name(name)), None
+
+    return place

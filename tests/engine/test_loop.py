@@ -17,7 +17,7 @@ from gesso.sdxl.architecture import Architecture
 from gesso.sdxl.network import UnetNetwork
 from gesso.sdxl.unet import Told, Unet
 from gesso.sdxl.vae import Vae
-from gesso.sdxl.weights import write_weights
+from gesso.sdxl.writing import write_weights
 from tests.engine.recording import RecordingLoop, small_request
 from tests.tiny import architecture, build_parts
 

@@ -13,7 +13,7 @@ from gesso.engine.messages import CheckpointFiles, Paint, Pixels, Refinement, St
 from gesso.engine.models import Models
 from gesso.prompt.understanding import understand
 from gesso.sdxl.architecture import Kind
-from gesso.sdxl.weights import write_weights
+from gesso.sdxl.writing import write_weights
 from tests.engine import lone
 from tests.engine.lone import LoneRun
 from tests.engine.recording import RecordingLoop
