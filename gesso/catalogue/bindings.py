@@ -53,7 +53,7 @@ def check_lenders(checkpoint: Checkpoint, checkpoints: Mapping[str, Checkpoint])
         lender = _known(where, id, checkpoints)
         if lender.family != checkpoint.family:
             raise SettingsError(f"{where} is of the family {lender.family!r}, not {checkpoint.family!r}")
-        if getattr(lender, part) is not None:
+        if getattr(lender, part) is not None or (part == "text_encoders" and lender.kind == "vae"):
             raise SettingsError(f"{where} has none of its own to lend")
 
 

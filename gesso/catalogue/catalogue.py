@@ -20,6 +20,8 @@ from gesso.errors import NotFound, SettingsError
 
 HERE = Path(__file__).parent
 MICROCREDITS = 1_000_000
+CLIP_SKIPS = range(1, 13)
+"""As many as the smaller of SDXL's text encoders has layers."""
 
 Entry = TypeVar("Entry")
 
@@ -64,6 +66,8 @@ def _checkpoints(entries: tuple[Checkpoint, ...]) -> dict[str, Checkpoint]:
     checkpoints = _named("checkpoint", [(entry.id, entry) for entry in entries])
     for checkpoint in entries:
         check_lenders(checkpoint, checkpoints)
+        if checkpoint.clip_skip not in CLIP_SKIPS:
+            raise SettingsError(f"checkpoint {checkpoint.id!r}: clip_skip = {checkpoint.clip_skip} is none of 1 to 12")
     return checkpoints
 
 

@@ -93,7 +93,8 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A file of weights. Only members of one `family` work together: they share latents and text embeddings."""
+    """A file of weights, or a folder in diffusers' layout. Only members of one `family` work together: they share
+    latents and text embeddings."""
 
     id: str
     title: str
@@ -105,6 +106,8 @@ class Checkpoint:
     """The id of the checkpoint that lends its text encoders to this one, whose file has none."""
     vae: str | None = None
     """The id of the checkpoint that lends its VAE to this one."""
+    clip_skip: int = 2
+    """Which of the text encoders' layers is read, counted from the last as 1, as model cards count; SDXL's is 2."""
     source: Source | None = None
 
     @property

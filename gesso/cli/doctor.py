@@ -80,7 +80,7 @@ def _checkpoints(settings: Settings) -> Finding:
     except GessoError as error:
         return Finding("checkpoints", False, error.sentence)
     bound = {id for endpoint in catalogue.endpoints.values() for id in endpoint.checkpoints.values()}
-    missing = sorted(id for id in bound if not catalogue.checkpoints[id].path(settings.models).is_file())
+    missing = sorted(id for id in bound if not catalogue.checkpoints[id].path(settings.models).exists())
     if missing:
         return Finding("checkpoints", False, f"no file for {', '.join(missing)}")
     return Finding("checkpoints", True, f"{len(bound)} bound, every file there")

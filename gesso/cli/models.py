@@ -1,5 +1,7 @@
 """`gesso models`: which checkpoints there are, and what paints with them."""
 
+from pathlib import Path
+
 from cyclopts import App
 
 from gesso import app as house
@@ -31,10 +33,16 @@ def list_models(*, json: bool = False) -> None:
             {
                 "id": checkpoint.id,
                 "kind": checkpoint.kind,
-                "present": path.is_file(),
-                "megabytes": round(path.stat().st_size / 1e6, 1) if path.is_file() else None,
+                "present": path.exists(),
+                "megabytes": round(_size(path) / 1e6, 1) if path.exists() else None,
                 "serves": serves,
                 "file": str(path),
             }
         )
     show(rows, json)
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of all that a folder's parts have."""
+    files = [path] if path.is_file() else path.rglob("*.safetensors")
+    return sum(file.stat().st_size for file in files)

@@ -22,12 +22,15 @@ class Pixels:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointFiles:
-    """Where a checkpoint's weights lie. Encoders and VAE are in `unet`'s own file unless another file lends them."""
+    """Where a checkpoint's weights lie. Encoders and VAE are in `unet`'s own file unless another file lends them.
+    `clip_skip`: which of the encoders' layers is read, counted from the last as 1.
+    """
 
     id: str
     unet: str
     text_encoders: str | None = None
     vae: str | None = None
+    clip_skip: int = 2
 
 
 @dataclass(frozen=True, slots=True)

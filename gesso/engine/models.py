@@ -66,12 +66,12 @@ class Models:
         def encode() -> Conditioning:
             with self._networks.using(("text", path), load) as encoders:
                 assert isinstance(encoders, TextEncoders)
-                return encoders.encode(chunk, kind)
+                return encoders.encode(chunk, kind, files.clip_skip)
 
         def load() -> TextEncoders:
             return load_text_encoders(path, self.device, self._dtype)
 
-        with self._conditionings.using((path, kind, chunk), encode) as conditioning:
+        with self._conditionings.using((path, kind, files.clip_skip, chunk), encode) as conditioning:
             return conditioning
 
     def claim(self, size: int) -> None:

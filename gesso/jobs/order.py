@@ -92,7 +92,8 @@ def _files(catalogue: Catalogue, checkpoint_id: str, models_dir: Path) -> Checkp
         return None if id is None else str(catalogue.checkpoints[id].path(models_dir))
 
     entry = catalogue.checkpoints[checkpoint_id]
-    return CheckpointFiles(entry.id, str(entry.path(models_dir)), path(entry.text_encoders), path(entry.vae))
+    unet = str(entry.path(models_dir))
+    return CheckpointFiles(entry.id, unet, path(entry.text_encoders), path(entry.vae), entry.clip_skip)
 
 
 def _refinement(valid: ValidRequest, catalogue: Catalogue, models_dir: Path) -> Refinement | None:

@@ -30,19 +30,23 @@ class TextEncoders:
     first: nn.Module | None
     second: nn.Module
 
-    def encode(self, chunk: Chunk, kind: Kind) -> Conditioning:
+    def encode(self, chunk: Chunk, kind: Kind, clip_skip: int = 2) -> Conditioning:
         """What a UNet of this kind is told of one chunk: a base hears both encoders, a refiner the second alone.
 
+        `clip_skip`: which of their layers, counted from the last as 1; the pooled embedding is always the last one's.
         One at a time, so that an embedding does not depend on its company.
+
+        Raises:
+            ServiceUnavailable: a base was lent a refiner's encoders.
         """
         device = next(self.second.parameters()).device
         output = self.second(token_ids(chunk, SECOND_PADDING).to(device), output_hidden_states=True)
-        contexts = [emphasised(output.hidden_states[-2][0], chunk)]
+        contexts = [emphasised(output.hidden_states[-clip_skip][0], chunk)]
         if kind == "base":
             if self.first is None:
                 raise ServiceUnavailable("a base was lent the text encoders of a refiner, which lack the first one")
             hidden = self.first(token_ids(chunk, FIRST_PADDING).to(device), output_hidden_states=True).hidden_states
-            contexts.insert(0, emphasised(hidden[-2][0], chunk))
+            contexts.insert(0, emphasised(hidden[-clip_skip][0], chunk))
         return Conditioning(torch.cat(contexts, dim=-1), output.text_embeds[0])
 
 

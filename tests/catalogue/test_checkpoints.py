@@ -126,6 +126,12 @@ WRONG = [
     (MINE.replace("id =", "name ="), "checkpoint.0.id: is required"),
     (MINE + 'kind = "lora"', "checkpoint.0.kind: Input should be 'base', 'refiner' or 'vae'"),
     (MINE.replace('"mine"', '"mini-base"'), "checkpoint 'mini-base' is there twice"),
+    (MINE + "clip_skip = 0", "checkpoint 'mine': clip_skip = 0 is none of 1 to 12"),
+    (MINE + 'clip_skip = "2"', "checkpoint.0.clip_skip: Input should be a valid integer"),
+    (
+        MINE + 'text_encoders = "fix"\n[[checkpoint]]\nid = "fix"\ntitle = "F"\nkind = "vae"\nfile = "f.safetensors"',
+        "text_encoders = 'fix' has none of its own to lend",
+    ),
     (MINE + 'vae = "nope"', "checkpoint 'mine': vae = 'nope' is no checkpoint"),
     (MINE + 'vae = "mini-base"', "is of the family 'mini', not 'sdxl'"),
     (MINE + 'family = "mini"\nvae = "mini-realvis"', "has none of its own to lend"),

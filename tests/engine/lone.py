@@ -44,6 +44,12 @@ class LoneRun:
     zero_terminal_snr: bool = False
 
 
+def text_to_image_skipping(run: LoneRun, clip_skip: int) -> Tensor:
+    """The final latent; `clip_skip` as diffusers counts it."""
+    pipeline = _pipeline(StableDiffusionXLPipeline, run)
+    return pipeline(**_arguments(run, None), width=run.width, height=run.height, clip_skip=clip_skip).images[0]
+
+
 def text_to_image(run: LoneRun, denoising_end: float | None = None, source: NoiseSource | None = None) -> Tensor:
     """The final latent, [channels, h, w]."""
     pipeline = _pipeline(StableDiffusionXLPipeline, run)

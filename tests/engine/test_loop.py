@@ -19,7 +19,7 @@ from gesso.sdxl.unet import Told, Unet
 from gesso.sdxl.vae import Vae
 from gesso.sdxl.writing import write_weights
 from tests.engine.recording import RecordingLoop, small_request
-from tests.tiny import architecture, build_parts
+from tests.tiny import architecture, build_parts, write_tiny_folder
 
 
 @pytest.fixture
@@ -250,6 +250,16 @@ def test_a_unet_alone_is_lent_encoders_and_vae(loop: RecordingLoop, folder: Path
     loop.paint(replace(small_request(folder, 1), id="lent", checkpoint=lent))
     assert not loop.failures()
     assert loop.pictures()["lent", 0] == loop.pictures()["1", 0]
+
+
+def test_a_folder_paints_what_the_single_file_of_the_same_weights_paints(loop: RecordingLoop, folder: Path) -> None:
+    whole = CheckpointFiles("folder", str(write_tiny_folder(folder / "folder")))
+    vae = replace(small_request(folder).checkpoint, vae=str(folder / "folder" / "vae"))
+    loop.paint(small_request(folder, 1))
+    loop.paint(replace(small_request(folder, 1), id="folder", checkpoint=whole))
+    loop.paint(replace(small_request(folder, 1), id="its vae", checkpoint=vae))
+    assert not loop.failures()
+    assert loop.pictures()["folder", 0] == loop.pictures()["its vae", 0] == loop.pictures()["1", 0]
 
 
 def test_an_empty_negative_prompt_takes_no_memory_per_step(loop: RecordingLoop, folder: Path) -> None:

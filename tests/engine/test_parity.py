@@ -169,6 +169,18 @@ def test_a_mixed_batch_paints_what_each_request_gets_alone(
         assert torch.equal(loop.latents[request_id], alone.latents[request_id])
 
 
+@pytest.mark.parametrize("clip_skip", [1, 3])
+def test_another_layer_of_the_encoders_is_the_same_as_in_diffusers(
+    clip_skip: int, folder: Path, models: Models
+) -> None:
+    """Diffusers counts from SDXL's own, the last but one. It skips in the positive prompt only: here is no other."""
+    run = replace(RUN, scheduler="UniPC", negative_prompt=None)
+    request = request_of(run, folder)
+    skipping = replace(request, checkpoint=replace(request.checkpoint, clip_skip=clip_skip))
+    check(models, skipping, lone.text_to_image_skipping(run, clip_skip - 2))
+    assert not torch.allclose(lone.text_to_image_skipping(run, clip_skip - 2), lone.text_to_image(run))
+
+
 @pytest.mark.parametrize("scheduler", ["UniPC", "Euler a"])
 def test_a_prompt_that_changes_changes_at_its_step(scheduler: str, folder: Path, models: Models) -> None:
     run = replace(RUN, scheduler=scheduler, prompt="a red boat")
