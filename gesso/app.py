@@ -19,7 +19,11 @@ from gesso.accounts.keys import Keys
 from gesso.api.application import create_api
 from gesso.api.metrics import Metrics
 from gesso.api.parts import Parts
+from gesso.catalogue import registry as registries
 from gesso.catalogue.catalogue import Catalogue, load_catalogue
+from gesso.catalogue.forms import RegistryForm
+from gesso.catalogue.live import LiveCatalogue
+from gesso.catalogue.registry import registry_in
 from gesso.catalogue.validation import read_request
 from gesso.engine.messages import Admitted, Painted, Pixels, Preview, Progress
 from gesso.engine.running import running_engine
@@ -43,8 +47,13 @@ GRACE = 30
 
 
 def read_catalogue(settings: Settings) -> Catalogue:
-    """What can be asked of this server."""
-    return load_catalogue(settings.catalogue_file, settings.styles_file, settings.prompt_limit)
+    """What can be asked of this server, as of now."""
+    return catalogue_with(settings, registry_in(settings.models))
+
+
+def catalogue_with(settings: Settings, registry: RegistryForm) -> Catalogue:
+    """What could be asked if this were noted in the folder of models."""
+    return load_catalogue(settings.catalogue_file, settings.styles_file, settings.prompt_limit, registry)
 
 
 @asynccontextmanager
@@ -60,7 +69,7 @@ async def open_keys(settings: Settings) -> AsyncIterator[tuple[Keys, Database]]:
 @asynccontextmanager
 async def running_parts(settings: Settings, engine: Engine) -> AsyncIterator[tuple[Parts, str | None]]:
     """Everything a server is made of around its engine, and the owner's first key if this is the first start."""
-    catalogue = read_catalogue(settings)
+    catalogue = LiveCatalogue(lambda: read_catalogue(settings), settings.models / registries.NAME)
     async with contextlib.AsyncExitStack() as stack:
         keys, database = await stack.enter_async_context(open_keys(settings))
         first_key = await keys.bootstrap(settings.bootstrap_key)
@@ -77,7 +86,7 @@ async def running_parts(settings: Settings, engine: Engine) -> AsyncIterator[tup
         yield (
             Parts(
                 settings=settings,
-                catalogue=catalogue,
+                live=catalogue,
                 keys=keys,
                 service=service,
                 pictures=pictures,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from gesso.accounts.keys import Keys
 from gesso.api.metrics import Metrics
 from gesso.catalogue.catalogue import Catalogue
+from gesso.catalogue.live import LiveCatalogue
 from gesso.engine.messages import EngineState
 from gesso.imaging.decode import Decoder
 from gesso.imaging.fetch import Fetcher
@@ -19,7 +20,7 @@ class Parts:
     """Ready-made and started. `engine_state` is asked anew each time."""
 
     settings: Settings
-    catalogue: Catalogue
+    live: LiveCatalogue
     keys: Keys
     service: Service
     pictures: PictureFolder
@@ -27,3 +28,8 @@ class Parts:
     fetcher: Fetcher
     metrics: Metrics
     engine_state: Callable[[], EngineState]
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """As of now; a request asks once."""
+        return self.live.current

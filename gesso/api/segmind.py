@@ -15,6 +15,7 @@ from gesso.api.presence import while_present
 from gesso.api.replies import Reply
 from gesso.api.start_image import read_start_image
 from gesso.api.trace import request_id_of
+from gesso.catalogue.catalogue import Catalogue
 from gesso.catalogue.validation import ValidRequest, read_request
 from gesso.engine.messages import Pixels
 from gesso.errors import Cancelled
@@ -27,15 +28,17 @@ def routes(parts: Parts) -> APIRouter:
 
     @router.post("/v1/{slug}")
     async def paint(slug: str, request: Request) -> Response:
-        endpoint = parts.catalogue.endpoint(slug)
+        catalogue = parts.catalogue
         deadline = Deadline.after(parts.settings.request_timeout)
-        valid = read_request(endpoint, read_object(await _body(request, deadline)))
-        return await while_present(request.receive, _painted(request, valid, deadline, parts))
+        valid = read_request(catalogue.endpoint(slug), read_object(await _body(request, deadline)))
+        return await while_present(request.receive, _painted(request, valid, catalogue, deadline, parts))
 
     return router
 
 
-async def _painted(request: Request, valid: ValidRequest, deadline: Deadline, parts: Parts) -> Response:
+async def _painted(
+    request: Request, valid: ValidRequest, catalogue: Catalogue, deadline: Deadline, parts: Parts
+) -> Response:
     caller, links = caller_of(request), links_of(request, parts.settings)
     start = await _start_image(valid, links, parts, deadline)
     # In a thread, because a prompt that changes at every step takes a while to understand.
@@ -43,7 +46,7 @@ async def _painted(request: Request, valid: ValidRequest, deadline: Deadline, pa
         resolve,
         valid,
         request_id_of(request),
-        parts.catalogue,
+        catalogue,
         models_dir=parts.settings.models,
         account_id=caller.account_id,
         start_image=start,

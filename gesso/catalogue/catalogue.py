@@ -13,13 +13,22 @@ from typing import TypeVar
 
 from gesso.catalogue.bindings import bind, check_lenders, check_names, roles
 from gesso.catalogue.entries import Checkpoint, Endpoint, Style
-from gesso.catalogue.forms import CheckpointsForm, EndpointForm, EndpointsForm, OwnForm, SchedulersForm, read_toml
+from gesso.catalogue.forms import (
+    CheckpointsForm,
+    EndpointForm,
+    EndpointsForm,
+    OwnForm,
+    RegistryForm,
+    SchedulersForm,
+    read_toml,
+)
 from gesso.catalogue.parameters import ParameterMaker
 from gesso.catalogue.styles import load_styles
 from gesso.errors import NotFound, SettingsError
 
 HERE = Path(__file__).parent
 MICROCREDITS = 1_000_000
+NOTHING_NOTED = RegistryForm()
 CLIP_SKIPS = range(1, 13)
 """As many as the smaller of SDXL's text encoders has layers."""
 
@@ -44,22 +53,33 @@ class Catalogue:
             raise NotFound(f"There is no endpoint {slug!r}; there are: {', '.join(self.endpoints)}.") from None
 
 
-def load_catalogue(own: Path | None = None, styles: Path | None = None, longest_prompt: int = 20_000) -> Catalogue:
-    """The shipped catalogue with the owner's changes (TOML) and the owner's styles (JSON) laid over it.
+def load_catalogue(
+    own: Path | None = None,
+    styles: Path | None = None,
+    longest_prompt: int = 20_000,
+    registry: RegistryForm = NOTHING_NOTED,
+) -> Catalogue:
+    """The shipped catalogue; over it what `gesso models` has noted, the owner's changes (TOML) and styles (JSON).
 
     `longest_prompt` is in characters. Raises SettingsError naming the file or entry, the key and what would be right.
     """
     changes = read_toml(own, OwnForm) if own else OwnForm()
     shipped = read_toml(HERE / "checkpoints.toml", CheckpointsForm)
-    checkpoints = _checkpoints((*shipped.checkpoint, *changes.checkpoint))
+    known = _found((*shipped.checkpoint, *changes.checkpoint), registry)
+    checkpoints = _checkpoints((*known, *registry.checkpoint))
     worded = load_styles(HERE / "styles.json") | (load_styles(styles) if styles else {})
-    bindings = {**shipped.bindings, **changes.bindings}
+    bindings = {**shipped.bindings, **registry.bindings, **changes.bindings}
     endpoints = {
         slug: replace(endpoint, checkpoints=_frozen(bind(slug, roles(endpoint.parameters), bindings, checkpoints)))
         for slug, endpoint in _endpoints(changes, tuple(worded), longest_prompt).items()
     }
     check_names(bindings, endpoints)
     return Catalogue(_frozen(endpoints), _frozen(checkpoints), _frozen(worded), _frozen(shipped.originals))
+
+
+def _found(known: tuple[Checkpoint, ...], registry: RegistryForm) -> list[Checkpoint]:
+    """These checkpoints, with their files where they really lie."""
+    return [replace(entry, file=registry.files.get(entry.id, entry.file)) for entry in known]
 
 
 def _checkpoints(entries: tuple[Checkpoint, ...]) -> dict[str, Checkpoint]:

@@ -106,6 +106,8 @@ class Checkpoint:
     """The id of the checkpoint that lends its text encoders to this one, whose file has none."""
     vae: str | None = None
     """The id of the checkpoint that lends its VAE to this one."""
+    sha256: str | None = None
+    """Of the file, as it was when it was added."""
     clip_skip: int = 2
     """Which of the text encoders' layers is read, counted from the last as 1, as model cards count; SDXL's is 2."""
     source: Source | None = None
@@ -114,6 +116,11 @@ class Checkpoint:
     def shipped(self) -> bool:
         """Whether the file comes with the package."""
         return self.file.startswith(MINI_PREFIX)
+
+    @property
+    def expected_sha256(self) -> str | None:
+        """What the file should have, as far as anybody has said."""
+        return self.sha256 or (self.source.sha256 if self.source else None)
 
     def path(self, models_dir: Path) -> Path:
         """Where the file is, or will be once it has been fetched."""

@@ -93,6 +93,16 @@ class OwnForm(BaseModel):
     endpoint: tuple[EndpointForm, ...] = ()
 
 
+class RegistryForm(BaseModel):
+    """What `gesso models` notes: checkpoints added, where files of known ones lie, what paints where."""
+
+    model_config = STRICT
+
+    bindings: dict[str, str] = {}
+    files: dict[str, str] = {}
+    checkpoint: tuple[Checkpoint, ...] = ()
+
+
 Form = TypeVar("Form", bound=BaseModel)
 Entry = TypeVar("Entry")
 
@@ -106,6 +116,11 @@ def read_toml(path: Path, form: type[Form]) -> Form:
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path} is not TOML: {error}") from None
     return read_table(str(path), TypeAdapter(form), table)
+
+
+def read_registry(path: Path) -> RegistryForm:
+    """Raises SettingsError naming the file and each wrong key."""
+    return _checked(str(path), TypeAdapter(RegistryForm), _text(path))
 
 
 def read_styles(path: Path) -> tuple[Style, ...]:

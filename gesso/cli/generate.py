@@ -1,7 +1,6 @@
 """`gesso generate`: a picture without a server."""
 
 import asyncio
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -9,10 +8,9 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from gesso import app as house
+from gesso.cli.progress import show_progress
 from gesso.errors import BadRequest
 from gesso.settings import read_settings
-
-BAR = 30
 
 
 def generate(
@@ -81,18 +79,11 @@ def generate(
     for path in [out] if preview is None else [out, preview]:
         _require_folder(path)
     show_preview = None if preview is None else partial(_show_preview, preview)
-    pngs = asyncio.run(house.generate(read_settings(), model, body, start_image, _show_progress, show_preview))
+    pngs = asyncio.run(house.generate(read_settings(), model, body, start_image, show_progress, show_preview))
     for number, png in enumerate(pngs, start=1):
         path = _numbered(out, number, len(pngs))
         _write(path, png)
         print(path)
-
-
-def _show_progress(done: int, due: int) -> None:
-    if sys.stderr.isatty():
-        filled = BAR * done // due
-        end = "\n" if done == due else ""
-        print(f"\r[{'#' * filled}{'.' * (BAR - filled)}] {done}/{due}", end=end, file=sys.stderr, flush=True)
 
 
 def _show_preview(preview: Path, image: int, images: int, png: bytes) -> None:

@@ -1,12 +1,24 @@
-"""`gesso models`: which checkpoints there are, and what paints with them."""
+"""`gesso models`: which checkpoints there are, and what paints with them.
 
+What is changed here holds in a running server at once.
+"""
+
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from cyclopts import App
 
 from gesso import app as house
+from gesso.catalogue.catalogue import Catalogue
+from gesso.catalogue.entries import Checkpoint
+from gesso.catalogue.forms import RegistryForm
+from gesso.catalogue.registry import changing, registry_in
 from gesso.cli.listing import show
-from gesso.settings import read_settings
+from gesso.cli.progress import show_bytes
+from gesso.errors import BadRequest, GessoError
+from gesso.settings import Settings, read_settings
+from gesso.storage.digest import sha256_of
 
 models = App(name="models", help="Checkpoints.")
 
@@ -23,23 +35,208 @@ def list_models(*, json: bool = False) -> None:
     rows = []
     for checkpoint in catalogue.checkpoints.values():
         path = checkpoint.path(settings.models)
-        serves = [
-            slug if role == "base" else f"{slug} ({role})"
-            for slug, endpoint in catalogue.endpoints.items()
-            for role, id in endpoint.checkpoints.items()
-            if id == checkpoint.id
-        ]
         rows.append(
             {
                 "id": checkpoint.id,
                 "kind": checkpoint.kind,
                 "present": path.exists(),
                 "megabytes": round(_size(path) / 1e6, 1) if path.exists() else None,
-                "serves": serves,
+                "serves": _served_by(checkpoint.id, catalogue),
                 "file": str(path),
             }
         )
     show(rows, json)
+
+
+@models.command
+def add(
+    path: Path,
+    /,
+    *,
+    id: str | None = None,
+    title: str | None = None,
+    vae: str | None = None,
+    text_encoders: str | None = None,
+    clip_skip: int = 2,
+    family: str = "sdxl",
+) -> None:
+    """Make a file or folder that you have known by an id. It stays where it is.
+
+    Args:
+        path: A .safetensors file, or a folder in diffusers' layout.
+        id: What to call it; by default its name. A file that the catalogue knows by its hash has its id there.
+        title: What people read.
+        vae: The id of a checkpoint that lends its VAE.
+        text_encoders: The id of a checkpoint that lends its text encoders.
+        clip_skip: Which of the text encoders' layers is read, counted from the last as 1.
+        family: Only members of one family lend to one another.
+    """
+    from gesso.sdxl.weights import open_weights
+
+    settings, path = read_settings(), path.expanduser().resolve()
+    architecture = open_weights(str(path)).architecture
+    digest = None if path.is_dir() else sha256_of(path, show_bytes)
+    file = str(path.relative_to(settings.models)) if path.is_relative_to(settings.models) else str(path)
+    known = _known_by(digest, house.read_catalogue(settings))
+    if known is not None and id is None:
+        _note(settings, lambda registry: _with_file(registry, known.id, file))
+        print(f"{known.id}: {known.title}, known by its hash")
+        return
+    name = path.name if path.is_dir() else path.stem
+    checkpoint = Checkpoint(
+        id=id or name,
+        title=title or name,
+        file=file,
+        kind=architecture.kind,
+        family=family,
+        text_encoders=text_encoders,
+        vae=vae,
+        sha256=digest,
+        clip_skip=clip_skip,
+    )
+    if architecture.kind != "vae":
+        _require_lent("VAE", "--vae", architecture.vae, vae)
+        _require_lent("text encoders", "--text-encoders", architecture.text_encoder_2, text_encoders)
+    _note(settings, lambda registry: _with_checkpoint(registry, checkpoint))
+    predicts = "" if architecture.kind == "vae" else f", predicts {architecture.prediction_type}"
+    print(f"{checkpoint.id}: a {architecture.kind}{predicts}")
+
+
+@models.command
+def remove(id: str, /) -> None:
+    """Forget a checkpoint that was added. Its file stays where it is.
+
+    Args:
+        id: Which one.
+    """
+
+    def without(registry: RegistryForm) -> RegistryForm:
+        kept = tuple(entry for entry in registry.checkpoint if entry.id != id)
+        files = {name: file for name, file in registry.files.items() if name != id}
+        if len(kept) == len(registry.checkpoint) and len(files) == len(registry.files):
+            raise BadRequest(f"no checkpoint {id!r} was added")
+        return registry.model_copy(update={"checkpoint": kept, "files": files})
+
+    _note(read_settings(), without)
+
+
+@models.command
+def bind(where: str, id: str, /, *, refiner: str | None = None) -> None:
+    """Let a checkpoint paint at an endpoint from now on.
+
+    Args:
+        where: An endpoint, or one of its base models as `sdxl-img2img/realvis`, or `sdxl1.0-txt2img/refiner`.
+        id: The checkpoint.
+        refiner: The checkpoint that refines there.
+    """
+    settings = read_settings()
+    bindings = {where: id} | ({f"{where}/refiner": refiner} if refiner else {})
+
+    def check(catalogue: Catalogue) -> None:
+        for name, wanted in bindings.items():
+            slug, _, role = name.partition("/")
+            if (bound := catalogue.endpoints[slug].checkpoints[role or "base"]) != wanted:
+                raise BadRequest(
+                    f"{settings.catalogue_file} binds {name!r} to {bound!r} and goes before: change it there"
+                )
+
+    catalogue = _note(
+        settings, lambda registry: registry.model_copy(update={"bindings": {**registry.bindings, **bindings}}), check
+    )
+    for wanted in bindings.values():
+        _warn_if_missing(catalogue.checkpoints[wanted], settings)
+
+
+@models.command
+def verify(*ids: str, json: bool = False) -> None:
+    """Read files whole: whether they are what was added or published. Exit status 1 if one is not.
+
+    Args:
+        ids: Which checkpoints; by default all that are here.
+        json: Print JSON.
+    """
+    settings = read_settings()
+    catalogue = house.read_catalogue(settings)
+    here = [entry.id for entry in catalogue.checkpoints.values() if entry.path(settings.models).exists()]
+    if unknown := [id for id in ids if id not in catalogue.checkpoints]:
+        raise BadRequest(f"there is no checkpoint {unknown[0]!r}")
+    rows = [_verified(catalogue.checkpoints[id], settings) for id in ids or here]
+    show(rows, json)
+    if not all(row["good"] for row in rows):
+        sys.exit(1)
+
+
+def _verified(checkpoint: Checkpoint, settings: Settings) -> dict[str, object]:
+    path = checkpoint.path(settings.models)
+    try:
+        return {"id": checkpoint.id, "good": True, "found": _found(checkpoint, path)}
+    except GessoError as error:
+        return {"id": checkpoint.id, "good": False, "found": error.sentence}
+
+
+def _found(checkpoint: Checkpoint, path: Path) -> str:
+    """Raises GessoError saying what is wrong."""
+    from gesso.sdxl.checkpoint import require_whole
+
+    require_whole(str(path))
+    if path.is_dir():
+        return "every weight is there"
+    digest = sha256_of(path, show_bytes)
+    if checkpoint.expected_sha256 is None:
+        return f"every weight is there; sha256 {digest}, of which nothing is known"
+    if digest != checkpoint.expected_sha256:
+        raise BadRequest(f"{path} has the sha256 {digest}, and should have {checkpoint.expected_sha256}")
+    return "every weight is there, and the sha256 is right"
+
+
+def _note(
+    settings: Settings,
+    change: Callable[[RegistryForm], RegistryForm],
+    check: Callable[[Catalogue], None] = lambda catalogue: None,
+) -> Catalogue:
+    """Change what is noted, if the catalogue is whole with it. Raises GessoError saying why it is not."""
+    with changing(settings.models) as replace_with:
+        registry = change(registry_in(settings.models))
+        catalogue = house.catalogue_with(settings, registry)
+        check(catalogue)
+        replace_with(registry)
+    return catalogue
+
+
+def _with_file(registry: RegistryForm, id: str, file: str) -> RegistryForm:
+    return registry.model_copy(update={"files": {**registry.files, id: file}})
+
+
+def _with_checkpoint(registry: RegistryForm, checkpoint: Checkpoint) -> RegistryForm:
+    """Added again, an entry is what it is said to be now."""
+    others = tuple(entry for entry in registry.checkpoint if entry.id != checkpoint.id)
+    return registry.model_copy(update={"checkpoint": (*others, checkpoint)})
+
+
+def _known_by(digest: str | None, catalogue: Catalogue) -> Checkpoint | None:
+    """The checkpoint that was published with this hash."""
+    entries = (entry for entry in catalogue.checkpoints.values() if entry.source and entry.source.sha256)
+    return next((entry for entry in entries if entry.source and entry.source.sha256 == digest), None)
+
+
+def _require_lent(what: str, option: str, own: Mapping[str, object] | None, lent: str | None) -> None:
+    if own is None and lent is None:
+        raise BadRequest(f"it has no {what} in it; say with {option} which checkpoint lends its own")
+
+
+def _warn_if_missing(checkpoint: Checkpoint, settings: Settings) -> None:
+    path = checkpoint.path(settings.models)
+    if not path.exists():
+        print(f"gesso: {path} is not there yet; requests will be answered with that", file=sys.stderr)
+
+
+def _served_by(id: str, catalogue: Catalogue) -> list[str]:
+    return [
+        slug if role == "base" else f"{slug} ({role})"
+        for slug, endpoint in catalogue.endpoints.items()
+        for role, bound in endpoint.checkpoints.items()
+        if bound == id
+    ]
 
 
 def _size(path: Path) -> int:

@@ -44,6 +44,21 @@ def load_unet(path: str, device: torch.device, dtype: torch.dtype) -> Unet:
     )
 
 
+def require_whole(path: str) -> None:
+    """Raises as `load_unet` does if the checkpoint at `path` lacks a weight, or has one that does not belong there."""
+    weights = open_weights(path)
+    known = weights.architecture
+    if known.unet is not None:
+        weights.require("unet", _bare(path, UnetNetwork, known.unet))
+    if known.vae is not None:
+        weights.require("vae", _bare(path, VaeNetwork, known.vae))
+    with torch.device("meta"):
+        if known.text_encoder is not None:
+            weights.require("text_encoder", CLIPTextModel(CLIPTextConfig(**known.text_encoder)))
+        if known.text_encoder_2 is not None:
+            weights.require("text_encoder_2", CLIPTextModelWithProjection(CLIPTextConfig(**known.text_encoder_2)))
+
+
 def _bare(path: str, kind: Callable[[Mapping[str, Any]], Network], config: Mapping[str, Any]) -> Network:
     """A network without weights yet."""
     try:

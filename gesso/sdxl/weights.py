@@ -38,10 +38,14 @@ class Shelf:
     prefix: str
     place: Callable[[str], Place]
 
+    def require(self, module: nn.Module) -> None:
+        """Raises ServiceUnavailable unless a network's weights are here, each of them and no others."""
+        self._check_names({self.place(name)[0] for name in module.state_dict()})
+
     def fill(self, module: nn.Module, dtype: torch.dtype) -> None:
-        """Give a network its weights, each of them and no others."""
+        """Give a network its weights."""
+        self.require(module)
         wanted = {name: (self.place(name), tensor.shape) for name, tensor in module.state_dict().items()}
-        self._check_names({source for (source, _), _ in wanted.values()})
         state = {name: self._read(*place, shape).to(dtype) for name, (place, shape) in wanted.items()}
         module.load_state_dict(state, strict=True, assign=True)
 
@@ -80,6 +84,10 @@ class Weights:
             ServiceUnavailable: names the file and the first weight that is missing, does not belong or does not fit.
         """
         self._shelves[part].fill(module, dtype)
+
+    def require(self, part: Part, module: nn.Module) -> None:
+        """Raises as `fill` does, without reading more than headers; what does not fit is not noticed."""
+        self._shelves[part].require(module)
 
 
 def open_weights(path: str) -> Weights:

@@ -22,6 +22,7 @@ from gesso.api.application import create_api
 from gesso.api.metrics import Metrics
 from gesso.api.parts import Parts
 from gesso.catalogue.catalogue import load_catalogue
+from gesso.catalogue.live import LiveCatalogue
 from gesso.engine.fake import FakeEngine
 from gesso.imaging.address import Guard
 from gesso.imaging.decode import Decoder
@@ -139,7 +140,7 @@ class House:
             fetcher = Fetcher(Guard.opening(self.settings.fetch_allow))
             yield Parts(
                 settings=self.settings,
-                catalogue=load_catalogue(),
+                live=LiveCatalogue(load_catalogue, self.settings.models / "registry.json"),
                 keys=self.keys,
                 service=service,
                 pictures=self.pictures,

@@ -63,7 +63,7 @@ class Batch:
 
 def diet_at(progress: float) -> Diet:
     """The curriculum; `progress` runs from 0 to 1."""
-    return FIRST if progress < 0.45 else MIDDLE if progress < 0.72 else LAST
+    return FIRST if progress < 0.36 else MIDDLE if progress < 0.66 else LAST
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,193 @@
+"""`gesso models`: files that people already have, made known, bound and verified, also while a server runs."""
+
+import hashlib
+import io
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from gesso.sdxl.architecture import Architecture
+from gesso.sdxl.writing import write_weights
+from tests.serving import Installation, Server, install, install_tiny
+from tests.tiny import architecture, build_parts, write_tiny, write_tiny_folder
+
+ASKED = {"prompt": "a red boat", "seed": 5, "num_inference_steps": 20, "img_width": 512, "img_height": 512}
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Installation:
+    """An installation with the shipped catalogue and no checkpoint but the embedded ones."""
+    (tmp_path / "data").mkdir()
+    return install(tmp_path / "data")
+
+
+def listed(house: Installation) -> dict[str, dict[str, Any]]:
+    return {row["id"]: row for row in json.loads(house.run("models", "list", "--json").stdout)}
+
+
+def noted(house: Installation) -> dict[str, Any]:
+    registry: dict[str, Any] = json.loads((house.folder / "models" / "registry.json").read_text())
+    return registry
+
+
+def test_a_file_is_added_where_it_lies(house: Installation, tmp_path: Path) -> None:
+    path = write_tiny(tmp_path / "my model.safetensors", prediction_type="v_prediction")
+    assert house.run("models", "add", str(path)).stdout == "my model: a base, predicts v_prediction\n"
+    row = listed(house)["my model"]
+    assert (row["kind"], row["present"], row["file"]) == ("base", True, str(path))
+    (entry,) = noted(house)["checkpoint"]
+    assert entry["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_folder_a_refiner_and_a_vae_are_told_apart(house: Installation, tmp_path: Path) -> None:
+    folder = write_tiny_folder(tmp_path / "folder-1.0")
+    refiner = write_tiny(tmp_path / "refiner.safetensors", "refiner")
+    said = [house.run("models", "add", str(path)).stdout for path in (folder, refiner, folder / "vae")]
+    assert said == ["folder-1.0: a base, predicts epsilon\n", "refiner: a refiner, predicts epsilon\n", "vae: a vae\n"]
+
+
+def test_what_is_in_the_folder_of_models_is_noted_by_its_place_there(house: Installation) -> None:
+    models = house.folder / "models"
+    models.mkdir(parents=True)
+    house.run("models", "add", str(write_tiny(models / "mine.safetensors")), "--id", "m", "--title", "Mine")
+    (entry,) = noted(house)["checkpoint"]
+    assert (entry["id"], entry["title"], entry["file"]) == ("m", "Mine", "mine.safetensors")
+
+
+def test_a_file_that_was_published_is_known_by_its_hash(tmp_path: Path) -> None:
+    path = write_tiny(tmp_path / "renamed.safetensors")
+    catalogue = tmp_path / "catalogue.toml"
+    catalogue.write_text(
+        '[[checkpoint]]\nid = "published"\ntitle = "As published"\nkind = "base"\nfile = "elsewhere.safetensors"\n'
+        '[checkpoint.source]\nrepository = "a/b"\nlicence = "MIT"\n'
+        f'sha256 = "{hashlib.sha256(path.read_bytes()).hexdigest()}"\n'
+    )
+    house = install(tmp_path / "data", catalogue_file=str(catalogue))
+    assert house.run("models", "add", str(path)).stdout == "published: As published, known by its hash\n"
+    assert (listed(house)["published"]["present"], listed(house)["published"]["file"]) == (True, str(path))
+
+
+def test_a_part_that_is_missing_must_be_lent(house: Installation, tmp_path: Path) -> None:
+    whole = architecture()
+    bare = Architecture("base", "epsilon", True, whole.unet, None, None, None)
+    path = tmp_path / "unet.safetensors"
+    write_weights(path, bare, unet=build_parts(whole)["unet"])
+    assert "it has no VAE in it; say with --vae" in house.run("models", "add", str(path), status=1).stderr
+    lender = house.run("models", "add", str(write_tiny(tmp_path / "whole.safetensors")))
+    assert lender.stdout.startswith("whole: ")
+    refused = house.run("models", "add", str(path), "--vae", "whole", status=1).stderr
+    assert "it has no text encoders in it" in refused
+    house.run("models", "add", str(path), "--vae", "whole", "--text-encoders", "whole", "--clip-skip", "1")
+    entry = noted(house)["checkpoint"][-1]
+    assert (entry["vae"], entry["text_encoders"], entry["clip_skip"]) == ("whole", "whole", 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("add", "nowhere.safetensors"), "nowhere.safetensors is not there"),
+        (("add", "lora.safetensors"), "is a LoRA"),
+        (("add", "mine.safetensors", "--id", "mini-base"), "checkpoint 'mini-base' is there twice"),
+        (("add", "mine.safetensors", "--clip-skip", "0"), "clip_skip = 0 is none of 1 to 12"),
+        (("add", "mine.safetensors", "--vae", "nope"), "vae = 'nope' is no checkpoint"),
+        (("bind", "sdxl1.0-nope", "mini-base"), "there is no 'sdxl1.0-nope' to bind"),
+        (("bind", "sdxl1.0-realvis", "nope"), "'nope' is no checkpoint"),
+        (("bind", "sdxl1.0-realvis", "mini-refiner"), "needs a base"),
+        (("remove", "mini-base"), "no checkpoint 'mini-base' was added"),
+        (("verify", "nope"), "there is no checkpoint 'nope'"),
+    ],
+)
+def test_what_cannot_be_is_refused_and_nothing_is_noted(
+    arguments: tuple[str, ...], said: str, house: Installation, tmp_path: Path
+) -> None:
+    write_tiny(tmp_path / "mine.safetensors")
+    names = {
+        "lora_unet_mid.lora_down.weight": load_file(tmp_path / "mine.safetensors")["model.diffusion_model.out.0.bias"]
+    }
+    save_file(names, tmp_path / "lora.safetensors")
+    given = [str(tmp_path / word) if word.endswith(".safetensors") else word for word in arguments]
+    assert said in house.run("models", *given, status=1).stderr
+    assert not (house.folder / "models" / "registry.json").exists()
+
+
+def test_a_checkpoint_that_paints_somewhere_is_not_forgotten(house: Installation, tmp_path: Path) -> None:
+    house.run("models", "add", str(write_tiny(tmp_path / "mine.safetensors")))
+    house.run("models", "bind", "sdxl1.0-realvis", "mine")
+    assert "'mine' is no checkpoint" in house.run("models", "remove", "mine", status=1).stderr
+    house.run("models", "bind", "sdxl1.0-realvis", "mini-realvis")
+    house.run("models", "remove", "mine")
+    assert "mine" not in listed(house)
+
+
+def test_additions_at_once_are_all_noted(house: Installation, tmp_path: Path) -> None:
+    paths = [write_tiny(tmp_path / f"{number}.safetensors", seed=number) for number in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda path: house.run("models", "add", str(path)), paths))
+    assert {entry["id"] for entry in noted(house)["checkpoint"]} == {"0", "1", "2", "3"}
+
+
+def test_the_owners_own_file_goes_before(tmp_path: Path) -> None:
+    house = install_tiny(tmp_path)
+    refused = house.run("models", "bind", "sdxl1.0-realvis", "mini-realvis", status=1).stderr
+    assert "catalogue.toml binds 'sdxl1.0-realvis' to 'tiny-base' and goes before" in refused
+
+
+def painted(server: Server, key: str, slug: str) -> bytes:
+    with server.client(key) as client:
+        answer = client.post(f"/v1/{slug}", json=ASKED, headers={"Accept": "image/png"})
+    assert answer.status_code == 200, answer.text
+    return Image.open(io.BytesIO(answer.content)).tobytes()
+
+
+def test_a_binding_holds_in_a_running_server_at_once(house: Installation, tmp_path: Path) -> None:
+    paths = [write_tiny(tmp_path / f"{name}.safetensors", seed=seed) for name, seed in (("one", 1), ("two", 2))]
+    with house.serving() as server:
+        key = server.key
+        before = painted(server, key, "sdxl1.0-realvis")
+        seen = []
+        for path in paths:
+            house.run("models", "add", str(path))
+            house.run("models", "bind", "sdxl1.0-realvis", path.stem)
+            seen.append(painted(server, key, "sdxl1.0-realvis"))
+        house.run("models", "bind", "sdxl1.0-realvis", "mini-realvis")
+        assert painted(server, key, "sdxl1.0-realvis") == before
+        assert len({before, *seen}) == 3
+        (house.folder / "models" / "registry.json").write_text("nonsense")
+        assert painted(server, key, "sdxl1.0-realvis") == before, "what cannot be read changes nothing"
+    assert "the catalogue stays as it was" in (house.folder / "server.log").read_text()
+
+
+def test_a_base_and_its_refiner_are_bound_in_one_step(house: Installation, tmp_path: Path) -> None:
+    house.run("models", "add", str(write_tiny(tmp_path / "base.safetensors")))
+    house.run("models", "add", str(write_tiny(tmp_path / "refiner.safetensors", "refiner")))
+    assert "of the same family" in house.run("models", "bind", "sdxl1.0-txt2img", "base", status=1).stderr
+    house.run("models", "bind", "sdxl1.0-txt2img", "base", "--refiner", "refiner")
+    assert listed(house)["base"]["serves"] == ["sdxl1.0-txt2img"]
+    assert listed(house)["refiner"]["serves"] == ["sdxl1.0-txt2img (refiner)"]
+
+
+def test_binding_what_is_not_here_yet_says_so(house: Installation) -> None:
+    said = house.run("models", "bind", "sdxl1.0-realvis", "realvis-xl-5").stderr
+    assert "RealVisXL_V5.0_fp16.safetensors is not there yet" in said
+
+
+def test_files_are_verified_by_their_hash_and_their_weights(house: Installation, tmp_path: Path) -> None:
+    whole = write_tiny(tmp_path / "whole.safetensors")
+    house.run("models", "add", str(whole))
+    house.run("models", "add", str(write_tiny_folder(tmp_path / "folder")))
+    rows = {row["id"]: row for row in json.loads(house.run("models", "verify", "--json").stdout)}
+    assert rows["whole"] == {"id": "whole", "good": True, "found": "every weight is there, and the sha256 is right"}
+    assert rows["folder"]["found"] == "every weight is there"
+    assert rows["mini-base"]["good"], "the embedded ones too"
+    data = bytearray(whole.read_bytes())
+    data[-1] ^= 1
+    whole.write_bytes(data)
+    (row,) = json.loads(house.run("models", "verify", "whole", "--json", status=1).stdout)
+    assert "and should have" in row["found"]
+    whole.write_bytes(data[:-1000])
+    assert "not a whole safetensors file" in house.run("models", "verify", "whole", status=1).stdout
