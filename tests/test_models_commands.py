@@ -3,7 +3,9 @@
 import hashlib
 import io
 import json
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from gesso.sdxl.architecture import Architecture
 from gesso.sdxl.writing import write_weights
+from tests.hub import Hub, running_hub
 from tests.serving import Installation, Server, install, install_tiny
 from tests.tiny import architecture, build_parts, write_tiny, write_tiny_folder
 
@@ -191,3 +194,73 @@ def test_files_are_verified_by_their_hash_and_their_weights(house: Installation,
     assert "and should have" in row["found"]
     whole.write_bytes(data[:-1000])
     assert "not a whole safetensors file" in house.run("models", "verify", "whole", status=1).stdout
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[Hub]:
+    """It has a single file and a folder with weights in two precisions."""
+    (tmp_path / "hub" / "ann" / "files").mkdir(parents=True)
+    write_tiny(tmp_path / "hub" / "ann" / "files" / "model.safetensors")
+    write_tiny_folder(tmp_path / "hub" / "ann" / "folder")
+    write_tiny_folder(tmp_path / "hub" / "ann" / "folder", variant="fp16")
+    with running_hub(tmp_path / "hub") as hub:
+        yield hub
+
+
+def at(house: Installation, hub: Hub) -> Installation:
+    """The same installation, for which this is the hub."""
+    return replace(house, environment={**house.environment, "HF_ENDPOINT": hub.url})
+
+
+def test_a_file_is_pulled_over_a_bad_network_and_known(house: Installation, hub: Hub) -> None:
+    hub.breaks, hub.lies = 2, 1
+    data = (hub.folder / "ann" / "files" / "model.safetensors").read_bytes()
+    digest = hashlib.sha256(data).hexdigest()
+    done = at(house, hub).run("models", "pull", "ann/files:model.safetensors", "--sha256", digest, "--yes")
+    assert "Licence: cc0-1.0" in done.stderr
+    assert done.stdout == "model: a base, predicts epsilon\n"
+    assert (house.folder / "models" / "model.safetensors").read_bytes() == data
+    assert noted(house)["checkpoint"][0]["sha256"] == digest
+    assert sum(wanted is not None for _, wanted in hub.asked) == 2, "it went on twice"
+
+
+def test_a_folder_is_pulled_in_half_precision_where_there_is_one(house: Installation, hub: Hub) -> None:
+    hub.breaks = 1
+    assert at(house, hub).run("models", "pull", "ann/folder", "--yes").stdout == "folder: a base, predicts epsilon\n"
+    names = {path.name for path in (house.folder / "models" / "folder" / "unet").iterdir()}
+    assert names == {"config.json", "diffusion_pytorch_model.fp16.safetensors"}
+    assert json.loads(house.run("models", "verify", "folder", "--json").stdout)[0]["good"]
+
+
+def test_a_checkpoint_of_the_catalogue_is_pulled_to_its_place(tmp_path: Path, hub: Hub) -> None:
+    digest = hashlib.sha256((hub.folder / "ann" / "files" / "model.safetensors").read_bytes()).hexdigest()
+    catalogue = tmp_path / "catalogue.toml"
+    catalogue.write_text(
+        '[[checkpoint]]\nid = "known"\ntitle = "K"\nkind = "base"\nfile = "k.safetensors"\n[checkpoint.source]\n'
+        'repository = "ann/files"\nfile = "model.safetensors"\nlicence = "MIT"\nnote = "Read this."\n'
+        f'sha256 = "{digest}"\n'
+    )
+    house = at(install(tmp_path / "data", catalogue_file=str(catalogue)), hub)
+    assert "nobody is here to agree" in house.run("models", "pull", "known", status=1).stderr
+    done = house.run("models", "pull", "known", "--yes")
+    assert "Licence: MIT. Read this." in done.stderr
+    assert listed(house)["known"]["present"]
+    assert "is there already" in house.run("models", "pull", "known", "--yes", status=1).stderr
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("ann/files", "name one of its files: model.safetensors"),
+        ("ann/nothing:x.safetensors", "answered 404"),
+        ("nonsense", "is no checkpoint of the catalogue"),
+        ("mini-base", "nobody has said where 'mini-base' can be had"),
+    ],
+)
+def test_what_cannot_be_pulled_is_told(what: str, said: str, house: Installation, hub: Hub) -> None:
+    assert said in at(house, hub).run("models", "pull", what, "--yes", status=1).stderr
+
+
+def test_an_address_is_pulled_under_a_name_of_ones_own(house: Installation, hub: Hub) -> None:
+    house.run("models", "pull", f"{hub.url}/ann/files/model.safetensors", "--id", "own", "--yes")
+    assert listed(house)["own"]["file"].endswith("models/own.safetensors")

@@ -17,10 +17,12 @@ from gesso.catalogue.registry import changing, registry_in
 from gesso.cli.listing import show
 from gesso.cli.progress import show_bytes
 from gesso.errors import BadRequest, GessoError
+from gesso.sdxl.architecture import Architecture
 from gesso.settings import Settings, read_settings
 from gesso.storage.digest import sha256_of
 
 models = App(name="models", help="Checkpoints.")
+models.command("gesso.cli.pull:pull")
 
 
 @models.command(name="list")
@@ -71,22 +73,37 @@ def add(
         clip_skip: Which of the text encoders' layers is read, counted from the last as 1.
         family: Only members of one family lend to one another.
     """
-    from gesso.sdxl.weights import open_weights
-
     settings, path = read_settings(), path.expanduser().resolve()
-    architecture = open_weights(str(path)).architecture
+    require_checkpoint(path)
     digest = None if path.is_dir() else sha256_of(path, show_bytes)
-    file = str(path.relative_to(settings.models)) if path.is_relative_to(settings.models) else str(path)
     known = _known_by(digest, house.read_catalogue(settings))
     if known is not None and id is None:
-        _note(settings, lambda registry: _with_file(registry, known.id, file))
+        _note(settings, lambda registry: _with_file(registry, known.id, _place(path, settings)))
         print(f"{known.id}: {known.title}, known by its hash")
         return
+    lent = {"vae": vae, "text_encoders": text_encoders}
+    note_added(settings, path, digest, id=id, title=title, family=family, clip_skip=clip_skip, **lent)
+
+
+def note_added(
+    settings: Settings,
+    path: Path,
+    digest: str | None,
+    *,
+    id: str | None = None,
+    title: str | None = None,
+    family: str = "sdxl",
+    vae: str | None = None,
+    text_encoders: str | None = None,
+    clip_skip: int = 2,
+) -> None:
+    """Make a checkpoint known and say what it is; `digest` is its file's. Raises GessoError where that cannot be."""
+    architecture = require_checkpoint(path)
     name = path.name if path.is_dir() else path.stem
     checkpoint = Checkpoint(
         id=id or name,
         title=title or name,
-        file=file,
+        file=_place(path, settings),
         kind=architecture.kind,
         family=family,
         text_encoders=text_encoders,
@@ -100,6 +117,17 @@ def add(
     _note(settings, lambda registry: _with_checkpoint(registry, checkpoint))
     predicts = "" if architecture.kind == "vae" else f", predicts {architecture.prediction_type}"
     print(f"{checkpoint.id}: a {architecture.kind}{predicts}")
+
+
+def require_checkpoint(path: Path) -> Architecture:
+    """What is at `path`; raises ServiceUnavailable where that is no checkpoint."""
+    from gesso.sdxl.weights import open_weights
+
+    return open_weights(str(path)).architecture
+
+
+def _place(path: Path, settings: Settings) -> str:
+    return str(path.relative_to(settings.models)) if path.is_relative_to(settings.models) else str(path)
 
 
 @models.command
