@@ -46,9 +46,9 @@ PACES = {
     "text": Pace(steps=1600, rate=2e-3),
     "unet": Pace(steps=11000, rate=4e-4, decay=0.5, average=0.998, matrix_rate=0.005),
     "outlines": Pace(steps=2000, rate=6e-4, warmup=30, decay=0.9, average=0.99, weight_decay=0.0, matrix_rate=0.005),
-    "vae": Pace(steps=800, rate=2e-4, warmup=30, decay=0.9, average=0.99, weight_decay=0.0, matrix_rate=0.002),
-    "refiner": Pace(steps=350, rate=6e-4, warmup=10, decay=0.8, average=0.98, matrix_rate=0.006),
-    "looks": Pace(steps=180, rate=6e-4, warmup=10, decay=0.7, average=0.98, matrix_rate=0.006),
+    "vae": Pace(steps=650, rate=2e-4, warmup=30, decay=0.9, average=0.99, weight_decay=0.0, matrix_rate=0.002),
+    "refiner": Pace(steps=250, rate=6e-4, warmup=10, decay=0.8, average=0.98, matrix_rate=0.006),
+    "looks": Pace(steps=130, rate=6e-4, warmup=10, decay=0.7, average=0.98, matrix_rate=0.006),
 }
 SEED = 57
 CAPTIONS = 192

@@ -160,7 +160,7 @@ def test_early_on_a_preview_already_looks_like_the_picture(scheduler: str) -> No
     embedded = Models(torch.device("cpu"), torch.float32)
     loop = loop_with_previews(embedded, 2 * PAUSE)
     asked = small_request(EMBEDDED, 3, "a large red heart on a blue background", steps=12)
-    loop.paint(replace(asked, scheduler=scheduler, width=256, height=256, previews=True))
+    loop.paint(replace(asked, scheduler=scheduler, width=512, height=512, previews=True))
     shown, picture = previews(loop.events), loop.pictures()["3", 0]
     middle, last = shown[len(shown) // 2], shown[-1]
     assert likeness(middle.pixels, picture) > 0.9

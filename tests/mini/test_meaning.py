@@ -1,7 +1,7 @@
 """What the server's own pictures show, small: `python -m benchmarks.meaning` asks the same questions by the hundred.
 
-Nothing that judges was trained; see `gesso/mini/judging`. The files that ship know a smaller world than is asked about
-there, so only what holds for them is tested here.
+Nothing that judges was trained; see `gesso/mini/judging`. The files that ship do not meet every goal of that benchmark
+yet, so only what holds for them is tested here.
 """
 
 import math

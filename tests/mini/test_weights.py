@@ -25,9 +25,9 @@ def configuration(name: str) -> dict[str, object]:
     return described
 
 
-def test_the_whole_family_is_there_in_at_most_sixty_four_megabytes() -> None:
+def test_the_whole_family_is_there_in_at_most_sixty_megabytes() -> None:
     assert {path.stem for path in FOLDER.glob("*.safetensors")} == set(NAMES)
-    assert sum(path.stat().st_size for path in FOLDER.iterdir()) <= 64_000_000
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) <= 60_000_000
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -32,9 +32,9 @@ def random_vae(factor: int) -> Vae:
 
 
 def smooth_latent(seed: int) -> Tensor:
-    """[12, 8, 10] of a picture of soft patches of colour that no preview was fitted to."""
+    """[24, 8, 10] of a picture of soft patches of colour that no preview was fitted to."""
     generator = torch.Generator().manual_seed(seed)
-    latent = torch.randn(1, 12, 4, 5, generator=generator) * torch.tensor([0.8] * 3 + [0.2] * 9).view(1, 12, 1, 1)
+    latent = torch.randn(1, 24, 4, 5, generator=generator) * torch.tensor([0.45] * 3 + [0.1] * 21).view(1, 24, 1, 1)
     return interpolate(latent, (8, 10), mode="bicubic")[0]
 
 
