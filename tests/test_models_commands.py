@@ -13,6 +13,8 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from gesso.cli.models import models
+from gesso.errors import GessoError
 from gesso.sdxl.architecture import Architecture
 from gesso.sdxl.writing import write_weights
 from tests.hub import Hub, running_hub
@@ -106,15 +108,18 @@ def test_a_part_that_is_missing_must_be_lent(house: Installation, tmp_path: Path
     ],
 )
 def test_what_cannot_be_is_refused_and_nothing_is_noted(
-    arguments: tuple[str, ...], said: str, house: Installation, tmp_path: Path
+    arguments: tuple[str, ...], said: str, house: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("GESSO_DATA_DIR", str(house.folder))
     write_tiny(tmp_path / "mine.safetensors")
     names = {
         "lora_unet_mid.lora_down.weight": load_file(tmp_path / "mine.safetensors")["model.diffusion_model.out.0.bias"]
     }
     save_file(names, tmp_path / "lora.safetensors")
     given = [str(tmp_path / word) if word.endswith(".safetensors") else word for word in arguments]
-    assert said in house.run("models", *given, status=1).stderr
+    with pytest.raises(GessoError) as refused:
+        models([*given], exit_on_error=False)
+    assert said in refused.value.sentence
     assert not (house.folder / "models" / "registry.json").exists()
 
 
