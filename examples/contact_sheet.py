@@ -48,7 +48,6 @@ THINGS = (
     "red mushroom",
     "purple butterfly",
 )
-COLOURS = ("blue", "black", "white", "purple", "cyan", "red", "yellow", "orange")
 GROUNDS = (
     "on a cyan background",
     "on a blue to pink gradient background",
@@ -153,13 +152,6 @@ def things(server: Server) -> Iterator[Request]:
         yield text(thing, f"{article} {thing} on a {ground} background", seed=number)
 
 
-def shapes(server: Server) -> Iterator[Request]:
-    """Plain shapes."""
-    for number, thing in enumerate(THINGS[:8]):
-        colour = COLOURS[number]
-        yield text(thing, f"a large {thing} on a{'n' if colour[0] in 'aeiou' else ''} {colour} background")
-
-
 def grounds(server: Server) -> Iterator[Request]:
     for ground in GROUNDS:
         yield text(ground, f"a red boat {ground}")
@@ -241,7 +233,6 @@ def refiner(server: Server) -> Iterator[Request]:
 
 SHEETS: dict[str, tuple[Callable[[Server], Iterator[Request]], int]] = {
     "documented": (documented, 5),
-    "shapes": (shapes, 4),
     "things": (things, 10),
     "grounds": (grounds, 9),
     "renderings": (renderings, 8),

@@ -22,13 +22,18 @@ class Hub:
     """How often a byte is another."""
     refusals: int = 0
     """How often the answer is 503."""
+    redirect: str = ""
+    """Where else files lie: the address of another hub."""
     tags: bool = True
     status: int = 200
     asked: list[tuple[str, str | None]] = field(default_factory=list)
     """Paths, and the ranges that were asked for."""
+    authorised: list[bool] = field(default_factory=list)
+    """Whether each came with a key."""
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         self.asked.append((handler.path, handler.headers.get("Range")))
+        self.authorised.append("Authorization" in handler.headers)
         if handler.path.startswith("/api/models/"):
             _send(handler, 200, json.dumps(self._card(handler.path.removeprefix("/api/models/"))).encode(), {})
             return
@@ -36,6 +41,8 @@ class Hub:
         if self.refusals:
             self.refusals -= 1
             _send(handler, 503, b"", {})
+        elif self.redirect:
+            _send(handler, 302, b"", {"Location": self.redirect + handler.path})
         elif self.status != 200 or not path.is_file():
             _send(handler, self.status if self.status != 200 else 404, b"", {})
         else:

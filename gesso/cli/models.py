@@ -74,7 +74,7 @@ def add(
         family: Only members of one family lend to one another.
     """
     settings, path = read_settings(), path.expanduser().resolve()
-    require_checkpoint(path)
+    architecture = architecture_of(path)
     digest = None if path.is_dir() else sha256_of(path, show_bytes)
     known = _known_by(digest, house.read_catalogue(settings))
     if known is not None and id is None:
@@ -82,12 +82,13 @@ def add(
         print(f"{known.id}: {known.title}, known by its hash")
         return
     lent = {"vae": vae, "text_encoders": text_encoders}
-    note_added(settings, path, digest, id=id, title=title, family=family, clip_skip=clip_skip, **lent)
+    note_added(settings, path, architecture, digest, id=id, title=title, family=family, clip_skip=clip_skip, **lent)
 
 
 def note_added(
     settings: Settings,
     path: Path,
+    architecture: Architecture,
     digest: str | None,
     *,
     id: str | None = None,
@@ -98,7 +99,6 @@ def note_added(
     clip_skip: int = 2,
 ) -> None:
     """Make a checkpoint known and say what it is; `digest` is its file's. Raises GessoError where that cannot be."""
-    architecture = require_checkpoint(path)
     name = path.name if path.is_dir() else path.stem
     checkpoint = Checkpoint(
         id=id or name,
@@ -119,7 +119,7 @@ def note_added(
     print(f"{checkpoint.id}: a {architecture.kind}{predicts}")
 
 
-def require_checkpoint(path: Path) -> Architecture:
+def architecture_of(path: Path) -> Architecture:
     """What is at `path`; raises ServiceUnavailable where that is no checkpoint."""
     from gesso.sdxl.weights import open_weights
 
@@ -177,7 +177,9 @@ def bind(where: str, id: str, /, *, refiner: str | None = None) -> None:
 
 @models.command
 def verify(*ids: str, json: bool = False) -> None:
-    """Read files whole: whether they are what was added or published. Exit status 1 if one is not.
+    """Whether files are what was added or published, and every weight is there. Exit status 1 if something is wrong.
+
+    Files are read whole for their hash; of folders the weights' names are looked through.
 
     Args:
         ids: Which checkpoints; by default all that are here.

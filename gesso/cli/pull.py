@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gesso import app as house
 from gesso.catalogue.sources import Offer, Wanted, offer_named, offer_of
-from gesso.cli.models import note_added
+from gesso.cli.models import architecture_of, note_added
 from gesso.cli.progress import show_bytes
 from gesso.errors import BadRequest
 from gesso.settings import read_settings
@@ -46,7 +46,16 @@ def pull(
     _ask(what, offer, yes)
     digest = asyncio.run(_fetch(offer, path, sha256))
     if entry is None:
-        note_added(settings, path, digest, id=id, vae=vae, text_encoders=text_encoders, clip_skip=clip_skip)
+        note_added(
+            settings,
+            path,
+            architecture_of(path),
+            digest,
+            id=id,
+            vae=vae,
+            text_encoders=text_encoders,
+            clip_skip=clip_skip,
+        )
     else:
         print(f"{entry.id}: {path}")
 

@@ -22,11 +22,8 @@ class Tensors:
         self.path = path
         opened = [_opened(file) for file in files]
         self._files = {name: file for file in opened for name in file.keys()}  # noqa: SIM118
+        self.names = frozenset(self._files)
         self.metadata: Mapping[str, str] = opened[0].metadata() or {}
-
-    @property
-    def names(self) -> frozenset[str]:
-        return frozenset(self._files)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """By name, from the headers alone."""

@@ -1,16 +1,15 @@
 """A large file from the network, whole or not at all: it goes on where it broke off, and is held against its hash."""
 
 import asyncio
-import hashlib
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 
 from gesso.errors import ServiceUnavailable
+from gesso.storage.digest import sha256_of
 
 PIECE = 2**20
 ATTEMPTS = 6
@@ -41,7 +40,8 @@ class _Broken(Exception):
 
 async def download(remote: Remote, path: Path, on_progress: Progress) -> str:
     """Bring a file to `path`, and tell its SHA-256. What came before a connection or the program broke off is kept in
-    `path` + `.part` and not asked for again. `on_progress` hears how many bytes are there, of how many.
+    `path` + `.part` and not asked for again. `on_progress` hears how many bytes are there, of how many, and then how
+    many of them are hashed.
 
     Raises:
         ServiceUnavailable: it cannot be had, there is no room for it, or it is not the file that it should be.
@@ -50,7 +50,7 @@ async def download(remote: Remote, path: Path, on_progress: Progress) -> str:
     for _ in range(DISTRUST):
         part = _Part(path.with_name(f"{path.name}.part"))
         await _bring(remote, part, on_progress)
-        digest = await asyncio.to_thread(part.digest)
+        digest = await asyncio.to_thread(sha256_of, part.path, on_progress)
         if remote.sha256 in (None, digest):
             part.become(path)
             return digest
@@ -152,13 +152,6 @@ class _Part:
         version = tag if tag and not tag.startswith("W/") else headers.get("Last-Modified", "")
         if version:
             self._tag.write_text(version)
-
-    def digest(self) -> str:
-        hashing: Any = hashlib.sha256()
-        with self.path.open("rb") as file:
-            while piece := file.read(8 * PIECE):
-                hashing.update(piece)
-        return str(hashing.hexdigest())
 
     def become(self, path: Path) -> None:
         self.path.replace(path)

@@ -110,3 +110,11 @@ async def test_too_little_room_is_told_beforehand(hub: Hub, tmp_path: Path, monk
     monkeypatch.setattr(downloading.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10})())
     with pytest.raises(ServiceUnavailable, match=r"not enough room: 0\.0 GB are missing"):
         await download(Remote(f"{hub.url}/file"), tmp_path / "mine", silent)
+
+
+async def test_a_key_goes_to_its_own_host_and_nowhere_else(hub: Hub, tmp_path: Path) -> None:
+    with running_hub(tmp_path) as elsewhere:
+        hub.redirect = elsewhere.url
+        remote = Remote(f"{hub.url}/file", DIGEST, headers={"Authorization": "Bearer secret"})
+        await download(remote, tmp_path / "mine", silent)
+        assert (hub.authorised, elsewhere.authorised) == ([True], [False])
