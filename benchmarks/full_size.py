@@ -24,9 +24,9 @@ SMALL = replace(
 """SDXL's form, narrow and shallow."""
 
 
-def write_full_size(path: Path, shape: Architecture) -> None:
-    """Write a checkpoint of this shape, 7 GB in bfloat16 if it is SDXL's own."""
-    write_weights(path, shape, **_parts(shape), dtype=torch.bfloat16)
+def write_full_size(path: Path, shape: Architecture, dtype: torch.dtype = torch.bfloat16) -> None:
+    """Write a checkpoint of this shape, 7 GB in half precision if it is SDXL's own base."""
+    write_weights(path, shape, **_parts(shape), dtype=dtype)
 
 
 def _parts(shape: Architecture) -> dict[str, Any]:
@@ -35,6 +35,6 @@ def _parts(shape: Architecture) -> dict[str, Any]:
         return {
             "unet": UnetNetwork(shape.unet or {}),
             "vae": VaeNetwork(shape.vae or {}),
-            "text_encoder": CLIPTextModel(CLIPTextConfig(**(shape.text_encoder or {}))),
+            "text_encoder": CLIPTextModel(CLIPTextConfig(**shape.text_encoder)) if shape.text_encoder else None,
             "text_encoder_2": CLIPTextModelWithProjection(CLIPTextConfig(**(shape.text_encoder_2 or {}))),
         }

@@ -47,8 +47,8 @@ def build_pipeline(work: Work) -> StableDiffusionXLPipeline:
         vae=vae.eval().to(work.device, memory_format=torch.channels_last),
         text_encoder=encoders.first,
         text_encoder_2=encoders.second,
-        tokenizer=_tokenizer("<|endoftext|>"),
-        tokenizer_2=_tokenizer("!"),
+        tokenizer=tokenizer("<|endoftext|>"),
+        tokenizer_2=tokenizer("!"),
         unet=unet.eval().to(work.device, memory_format=torch.channels_last),
         scheduler=build_scheduler(work.scheduler, Diffusion(known.prediction_type, known.zero_terminal_snr)),
         add_watermarker=False,
@@ -87,7 +87,8 @@ def request(work: Work, prompt: str, seed: int) -> Paint:
     )
 
 
-def _tokenizer(padding: str) -> CLIPTokenizer:
+def tokenizer(padding: str) -> CLIPTokenizer:
+    """CLIP's, as one of SDXL's two encoders is given it."""
     return CLIPTokenizer(
         str(VOCABULARY / "vocab.json"), str(VOCABULARY / "merges.txt"), pad_token=padding, model_max_length=77
     )

@@ -11,9 +11,10 @@ KEY = "SG_0123456789abcdefghijklmnopqrstuv"
 
 
 @contextmanager
-def serving(folder: str) -> Iterator[str]:
-    """The address of a server with that data folder, whose owner has KEY."""
-    environment = {**os.environ, "GESSO_DATA_DIR": folder, "GESSO_BOOTSTRAP_KEY": KEY}
+def serving(folder: str, **settings: object) -> Iterator[str]:
+    """The address of a server with that data folder and these settings, whose owner has KEY."""
+    own = {f"GESSO_{name.upper()}": str(value) for name, value in settings.items()}
+    environment = {**os.environ, "GESSO_DATA_DIR": folder, "GESSO_BOOTSTRAP_KEY": KEY, **own}
     command = [sys.executable, "-m", "gesso", "serve", "--port", "0"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as server:
         try:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from platformdirs import user_data_path
-from pydantic import Field, ValidationError, field_validator
+from pydantic import ByteSize, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -44,6 +44,15 @@ class Settings(BaseSettings):
     device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:1, ...")
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 where it is native.")
     threads: int | None = Field(None, gt=0, description="CPU threads of the engine; by default one a core.")
+    gpu_memory: ByteSize | None = Field(
+        None, gt=0, description="What weights and requests may take of the GPU, as 20GB; by default four fifths of it."
+    )
+    host_memory: ByteSize | None = Field(
+        None, gt=0, description="What weights may take of the host's memory, as 20GB; by default half of it."
+    )
+    loading_patience: float = Field(
+        60, gt=0, description="A request that waits longer for a checkpoint is told how far it is, and to come again."
+    )
     replies: Replies = Field("documented", description="Form of replies where the caller does not say.")
     fetch_allow: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Hosts or networks that start images may come from although they are private."

@@ -92,6 +92,8 @@ def test_the_doctor_finds_everything_in_order_or_says_what_is_not(tiny: Installa
         (("generate", "a boat", "--steps", "5"), "num_inference_steps"),
         (("generate", "a boat", "--model", "sdxl1.0-realvis", "--style", "anime"), "no such parameter"),
         (("generate", "a boat", "--model", "sdxl-img2img", "--image", "nowhere.png"), "nowhere.png"),
+        (("generate", "a boat", "--lora", "film:0.8", "--lora", "ink"), "there is no LoRA 'ink' here"),
+        (("generate", "a boat", "--lora", "film:much"), "loras[0].weight: "),
         (("generate", "a boat", "--preview", "nowhere/unfinished.png"), "no folder nowhere"),
         (("prompt", "(boat:1e999)"), "weight"),
         (("prompt", "boat", "--steps", "many"), "many"),

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from gesso.cli.models import models
 from gesso.errors import GessoError
@@ -29,6 +30,14 @@ def house(tmp_path: Path) -> Installation:
     """An installation with the shipped catalogue and no checkpoint but the embedded ones."""
     (tmp_path / "data").mkdir()
     return install(tmp_path / "data")
+
+
+def write_lora(path: Path, width: int, strength: float = 1) -> Path:
+    """A LoRA of a UNet that is `width` channels wide in its middle."""
+    module = "lora_unet_mid_block_attentions_0_proj_in"
+    factors = {"down": torch.ones(2, width), "up": torch.full((width, 2), strength)}
+    save_file({f"{module}.lora_{name}.weight": factor for name, factor in factors.items()}, path)
+    return path
 
 
 def listed(house: Installation) -> dict[str, dict[str, Any]]:
@@ -96,7 +105,13 @@ def test_a_part_that_is_missing_must_be_lent(house: Installation, tmp_path: Path
     ("arguments", "said"),
     [
         (("add", "nowhere.safetensors"), "nowhere.safetensors is not there"),
-        (("add", "lora.safetensors"), "is a LoRA"),
+        (("add", "half.safetensors"), "has a change without its `up`: lora_unet_mid.lora_down.weight stands alone"),
+        (
+            ("add", "lora.safetensors", "--family", "sdxl"),
+            "does not fit: lora_unet_mid_block_attentions_0_proj_in.lora_up",
+        ),
+        (("add", "lora.safetensors", "--family", "flux"), "there is no family 'flux'; there are: mini, sdxl"),
+        (("add", "lora.safetensors"), "it may be made for another family of models"),
         (("add", "mine.safetensors", "--id", "mini-base"), "checkpoint 'mini-base' is there twice"),
         (("add", "mine.safetensors", "--clip-skip", "0"), "clip_skip = 0 is none of 1 to 12"),
         (("add", "mine.safetensors", "--vae", "nope"), "vae = 'nope' is no checkpoint"),
@@ -112,10 +127,8 @@ def test_what_cannot_be_is_refused_and_nothing_is_noted(
 ) -> None:
     monkeypatch.setenv("GESSO_DATA_DIR", str(house.folder))
     write_tiny(tmp_path / "mine.safetensors")
-    names = {
-        "lora_unet_mid.lora_down.weight": load_file(tmp_path / "mine.safetensors")["model.diffusion_model.out.0.bias"]
-    }
-    save_file(names, tmp_path / "lora.safetensors")
+    save_file({"lora_unet_mid.lora_down.weight": torch.ones(2, 32)}, tmp_path / "half.safetensors")
+    write_lora(tmp_path / "lora.safetensors", 32)
     given = [str(tmp_path / word) if word.endswith(".safetensors") else word for word in arguments]
     with pytest.raises(GessoError) as refused:
         models([*given], exit_on_error=False)
@@ -145,9 +158,9 @@ def test_the_owners_own_file_goes_before(tmp_path: Path) -> None:
     assert "catalogue.toml binds 'sdxl1.0-realvis' to 'tiny-base' and goes before" in refused
 
 
-def painted(server: Server, key: str, slug: str) -> bytes:
+def painted(server: Server, key: str, slug: str, **fields: object) -> bytes:
     with server.client(key) as client:
-        answer = client.post(f"/v1/{slug}", json=ASKED, headers={"Accept": "image/png"})
+        answer = client.post(f"/v1/{slug}", json=ASKED | fields, headers={"Accept": "image/png"})
     assert answer.status_code == 200, answer.text
     return Image.open(io.BytesIO(answer.content)).tobytes()
 
@@ -168,6 +181,24 @@ def test_a_binding_holds_in_a_running_server_at_once(house: Installation, tmp_pa
         (house.folder / "models" / "registry.json").write_text("nonsense")
         assert painted(server, key, "sdxl1.0-realvis") == before, "what cannot be read changes nothing"
     assert "the catalogue stays as it was" in (house.folder / "server.log").read_text()
+
+
+def test_a_lora_changes_the_pictures_that_name_it_and_no_others(house: Installation, tmp_path: Path) -> None:
+    slug, prompt = "sdxl1.0-realvis", str(ASKED["prompt"])
+    house.run("models", "add", str(write_tiny(tmp_path / "tiny.safetensors")), "--family", "tiny")
+    house.run("models", "bind", slug, "tiny")
+    with house.serving() as server:
+        key = server.key
+        plain = painted(server, key, slug)
+        house.run("models", "add", str(write_lora(tmp_path / "film.safetensors", 32)))
+        named = painted(server, key, slug, prompt=f"{prompt}<lora:film:0.5>")
+        assert painted(server, key, slug, loras=[{"name": "film", "weight": 0.5}]) == named != plain
+        assert painted(server, key, slug, loras=[{"name": "film", "weight": 1}]) not in (named, plain)
+        assert painted(server, key, slug, loras=[{"name": "film", "weight": 0}]) == painted(server, key, slug) == plain
+        with server.client(key) as client:
+            refused = client.post(f"/v1/{slug}", json=ASKED | {"loras": [{"name": "flim"}]})
+    assert refused.status_code == 400
+    assert refused.json()["error"] == "loras: there is no LoRA 'flim' here; for this model there are: film"
 
 
 def test_a_base_and_its_refiner_are_bound_in_one_step(house: Installation, tmp_path: Path) -> None:
@@ -199,6 +230,66 @@ def test_files_are_verified_by_their_hash_and_their_weights(house: Installation,
     assert "and should have" in row["found"]
     whole.write_bytes(data[:-1000])
     assert "not a whole safetensors file" in house.run("models", "verify", "whole", status=1).stdout
+
+
+def test_a_lora_is_known_by_the_family_that_it_fits(house: Installation, tmp_path: Path) -> None:
+    house.run("models", "add", str(write_tiny(tmp_path / "tiny.safetensors")), "--family", "tiny")
+    path = write_lora(tmp_path / "film.safetensors", 32)
+    assert house.run("models", "add", str(path)).stdout == "film: a LoRA for the family tiny, changes unet\n"
+    large = write_lora(tmp_path / "large.safetensors", 1280)
+    assert house.run("models", "add", str(large), "--id", "big").stdout.startswith("big: a LoRA for the family sdxl")
+    assert listed(house)["film"] | {"file": None} == {
+        "id": "film",
+        "kind": "lora",
+        "present": True,
+        "megabytes": 0.0,
+        "serves": [],
+        "file": None,
+    }
+    entry = noted(house)["checkpoint"][1]
+    assert (entry["kind"], entry["family"]) == ("lora", "tiny")
+    assert entry["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_lora_is_verified_and_forgotten_as_a_checkpoint_is(house: Installation, tmp_path: Path) -> None:
+    tiny, path = write_tiny(tmp_path / "tiny.safetensors"), write_lora(tmp_path / "film.safetensors", 32)
+    house.run("models", "add", str(tiny), "--family", "tiny")
+    house.run("models", "add", str(path))
+    (row,) = json.loads(house.run("models", "verify", "film", "--json").stdout)
+    assert row == {"id": "film", "good": True, "found": "every weight is there, and the sha256 is right"}
+    write_lora(path, 32, strength=2)
+    assert "and should have" in house.run("models", "verify", "film", status=1).stdout
+    write_lora(path, 48)
+    assert "does not fit" in house.run("models", "verify", "film", status=1).stdout
+    assert "needs a base, 'film' is a lora" in house.run("models", "bind", "sdxl1.0-realvis", "film", status=1).stderr
+    house.run("models", "remove", "film")
+    assert "film" not in listed(house)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--vae", "tiny"), "a LoRA changes what others paint with, and borrows nothing"),
+        (("--id", "a:b"), "'a:b': a LoRA is named in prompts, so without any of < > : or outer spaces"),
+    ],
+)
+def test_a_lora_that_cannot_be_used_is_not_noted(
+    arguments: tuple[str, ...], said: str, house: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GESSO_DATA_DIR", str(house.folder))
+    models(["add", str(write_tiny(tmp_path / "tiny.safetensors")), "--family", "tiny"], result_action="return_value")
+    with pytest.raises(GessoError) as refused:
+        models(["add", str(write_lora(tmp_path / "film.safetensors", 32)), *arguments], exit_on_error=False)
+    assert said in refused.value.sentence
+    assert [entry["id"] for entry in noted(house)["checkpoint"]] == ["tiny"]
+
+
+def test_nothing_is_lent_by_a_lora(house: Installation, tmp_path: Path) -> None:
+    tiny = write_tiny(tmp_path / "tiny.safetensors")
+    house.run("models", "add", str(tiny), "--family", "tiny")
+    house.run("models", "add", str(write_lora(tmp_path / "film.safetensors", 32)))
+    again = ("models", "add", str(tiny), "--id", "other", "--family", "tiny", "--vae", "film")
+    assert "vae = 'film' has none of its own to lend" in house.run(*again, status=1).stderr
 
 
 @pytest.fixture
@@ -264,6 +355,13 @@ def test_a_checkpoint_of_the_catalogue_is_pulled_to_its_place(tmp_path: Path, hu
 )
 def test_what_cannot_be_pulled_is_told(what: str, said: str, house: Installation, hub: Hub) -> None:
     assert said in at(house, hub).run("models", "pull", what, "--yes", status=1).stderr
+
+
+def test_a_lora_is_pulled_and_known_as_one(house: Installation, hub: Hub) -> None:
+    write_lora(hub.folder / "ann" / "files" / "film.safetensors", 1280)
+    done = at(house, hub).run("models", "pull", "ann/files:film.safetensors", "--yes")
+    assert done.stdout == "film: a LoRA for the family sdxl, changes unet\n"
+    assert listed(house)["film"]["kind"] == "lora"
 
 
 def test_an_address_is_pulled_under_a_name_of_ones_own(house: Installation, hub: Hub) -> None:

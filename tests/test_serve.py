@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx2
@@ -108,6 +109,21 @@ def test_requests_of_every_kind_at_once_are_all_painted(client: httpx2.Client) -
     for thread in threads:
         thread.join(PATIENCE)
     assert statuses == [200] * 10
+
+
+def test_a_checkpoint_that_takes_too_long_is_told_of_and_found_later(tmp_path: Path) -> None:
+    installation = install_tiny(tmp_path)
+    environment = {**installation.environment, "GESSO_LOADING_PATIENCE": "0.001"}
+    with replace(installation, environment=environment).serving() as server, server.client(server.key) as client:
+        reply = client.post("/v1/sdxl1.0-txt2img", json=SMALL)
+        assert (reply.status_code, reply.json()["code"]) == (502, "service_unavailable")
+        assert "tiny-base is being loaded" in reply.json()["error"]
+        assert int(reply.headers["retry-after"]) >= 1
+        until = time.monotonic() + PATIENCE
+        while client.get("/readyz").json()["loading"] or client.get("/readyz").json()["memory"][0]["taken"] == 0:
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        assert client.post("/v1/sdxl1.0-txt2img", json=SMALL).status_code == 200
 
 
 def test_the_picture_says_how_it_was_made(client: httpx2.Client) -> None:

@@ -33,6 +33,14 @@ def test_everything_lies_in_the_data_folder_unless_told_otherwise(tmp_path: Path
     assert read_settings(models_dir=Path("/weights")).models == Path("/weights")
 
 
+def test_memory_is_given_in_bytes_or_with_a_unit(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read_settings().gpu_memory is None
+    monkeypatch.setenv("GESSO_GPU_MEMORY", "20GB")
+    assert read_settings().gpu_memory == 20_000_000_000
+    Path("gesso.toml").write_text("host_memory = 5")
+    assert read_settings().host_memory == 5
+
+
 def test_hosts_and_networks_are_a_list_with_commas_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GESSO_FETCH_ALLOW", "images.internal, 10.0.0.0/8")
     assert read_settings().fetch_allow == ("images.internal", "10.0.0.0/8")
@@ -51,6 +59,8 @@ def test_hosts_and_networks_are_a_list_with_commas_in_the_environment(monkeypatc
         ("fetch_allow", "10.0.0.0/99", "'10.0.0.0/99'"),
         ("engine", "steam", "'local' or 'fake'"),
         ("device", "banana", "device = 'banana'"),
+        ("gpu_memory", "much", "gpu_memory = 'much'"),
+        ("loading_patience", "0", "greater than 0"),
         ("storage_url", "s3://bucket", "must be a folder"),
     ],
 )

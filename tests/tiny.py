@@ -12,6 +12,7 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
+from safetensors.torch import save_file
 from transformers import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
 
@@ -131,3 +132,24 @@ def write_tiny_folder(
     ).save_pretrained(folder / "scheduler")
     (folder / "model_index.json").write_text(json.dumps(index))
     return folder
+
+
+def write_tiny_lora(path: Path, seed: int = 0) -> Path:
+    """A random LoRA for the tiny base, in kohya's layout: it changes the UNet and both text encoders."""
+    generator = torch.Generator().manual_seed(seed)
+    parts = build_parts(architecture())
+    tensors = {}
+    for name, part, ends in (
+        ("unet", parts["unet"], ("attn1.to_q", "attn2.to_v", "ff.net.2", "conv1")),
+        ("te1", parts["text_encoder"], ("mlp.fc1",)),
+        ("te2", parts["text_encoder_2"], ("self_attn.v_proj",)),
+    ):
+        for module_name, module in part.named_modules():
+            if module_name.endswith(ends):
+                out, *rest = module.weight.shape
+                target = f"lora_{name}_{module_name.replace('.', '_')}"
+                tensors[f"{target}.lora_down.weight"] = torch.randn((2, *rest), generator=generator)
+                up = torch.randn((out, 2, *(1 for _ in rest[1:])), generator=generator)
+                tensors[f"{target}.lora_up.weight"] = 0.1 * up
+    save_file(tensors, path)
+    return path

@@ -1,5 +1,7 @@
 """Whether the server lives, and whether it can paint; for those who restart it or send it traffic."""
 
+from dataclasses import asdict
+
 from fastapi import APIRouter, Request
 
 from gesso.api.json_body import JsonReply
@@ -20,7 +22,12 @@ def routes(parts: Parts) -> APIRouter:
 
     async def readyz(_: Request) -> JsonReply:
         state = parts.engine_state()
-        content = {"status": state.status, "device": state.device}
+        content: dict[str, object] = {
+            "status": state.status,
+            "device": state.device,
+            "loading": [asdict(one) for one in state.loading],
+            "memory": [asdict(one) for one in state.memory],
+        }
         if state.status == "ready":
             return JsonReply(content)
         return JsonReply(content | {"reason": _REASONS[state.status]}, NOT_READY)

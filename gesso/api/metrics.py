@@ -102,7 +102,11 @@ class _Present(Collector):
         yield GaugeMetricFamily("gesso_engine_waiting_images", "Images waiting within the engine.", state.waiting)
         yield CounterMetricFamily("gesso_engine_ticks", "UNet calls of this engine process.", state.ticks)
         yield CounterMetricFamily("gesso_engine_rows", "Rows in the UNet calls of this engine process.", state.rows)
+        loads = "Networks that this engine process has brought from the disk."
+        yield CounterMetricFamily("gesso_engine_loads", loads, state.loads)
         yield _in_flight(state)
+        yield from _memory(state)
+        yield from _loading(state)
         yield _status(state)
 
 
@@ -111,6 +115,21 @@ def _in_flight(state: EngineState) -> Metric:
     for batch in state.batches:
         gauge.add_metric([batch.checkpoint, f"{batch.width}x{batch.height}"], batch.images)
     return gauge
+
+
+def _memory(state: EngineState) -> Iterator[Metric]:
+    taken = GaugeMetricFamily("gesso_engine_memory_bytes", "Bytes that weights and requests take.", labels=["place"])
+    budget = GaugeMetricFamily("gesso_engine_memory_budget_bytes", "Bytes that they may take.", labels=["place"])
+    for memory in state.memory:
+        taken.add_metric([memory.place], memory.taken)
+        budget.add_metric([memory.place], memory.budget)
+    return iter((taken, budget))
+
+
+def _loading(state: EngineState) -> Iterator[Metric]:
+    yield GaugeMetricFamily("gesso_engine_loading", "Networks that come from the disk.", len(state.loading))
+    left = sum(one.due - one.done for one in state.loading)
+    yield GaugeMetricFamily("gesso_engine_loading_bytes", "Bytes of them that are not there yet.", left)
 
 
 def _status(state: EngineState) -> Metric:

@@ -22,6 +22,7 @@ from gesso.api.links import links_of
 from gesso.api.parts import Parts
 from gesso.api.problems import ANSWERS
 from gesso.catalogue.entries import Endpoint, Parameter
+from gesso.catalogue.values import allowed
 
 TEMPLATES = Path(__file__).parent / "templates"
 STYLE = (TEMPLATES / "style.css").read_text("utf-8")
@@ -76,7 +77,10 @@ def first_picture(base: str, slug: str) -> str:
 
 
 def permitted(parameter: Parameter) -> str:
-    """The range of a number or the length of a text, in words; nothing where the type says it all."""
+    """The range of a number, the length of a text, what a list holds; nothing where the type says it all."""
+    if parameter.type == "list":
+        fields = "; ".join(f"{field.name}, {allowed(field)}" for field in parameter.fields.values())
+        return f"at most {parameter.longest} objects, each with {fields}"
     if parameter.minimum is not None:
         step = f", multiples of {parameter.multiple_of}" if parameter.multiple_of else ""
         return f"{parameter.minimum} to {parameter.maximum}{step}"

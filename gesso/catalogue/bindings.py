@@ -8,6 +8,9 @@ from collections.abc import Collection, Mapping
 from gesso.catalogue.entries import Checkpoint, Endpoint, Parameter
 from gesso.errors import SettingsError
 
+LENDERS = {"text_encoders": ("base", "refiner"), "vae": ("base", "refiner", "vae")}
+"""The kinds of checkpoint that have a part to lend."""
+
 
 def roles(parameters: Mapping[str, Parameter]) -> tuple[str, ...]:
     """What an endpoint with these parameters needs checkpoints for."""
@@ -53,8 +56,18 @@ def check_lenders(checkpoint: Checkpoint, checkpoints: Mapping[str, Checkpoint])
         lender = _known(where, id, checkpoints)
         if lender.family != checkpoint.family:
             raise SettingsError(f"{where} is of the family {lender.family!r}, not {checkpoint.family!r}")
-        if getattr(lender, part) is not None or (part == "text_encoders" and lender.kind == "vae"):
+        if checkpoint.kind == "lora":
+            raise SettingsError(f"{where}: a LoRA changes what others paint with, and borrows nothing")
+        if getattr(lender, part) is not None or lender.kind not in LENDERS[part]:
             raise SettingsError(f"{where} has none of its own to lend")
+
+
+def check_name(lora: Checkpoint) -> None:
+    """Raises SettingsError for a LoRA that no prompt could name."""
+    if any(mark in lora.id for mark in "<>:\n") or lora.id != lora.id.strip() or not lora.id:
+        raise SettingsError(
+            f"checkpoint {lora.id!r}: a LoRA is named in prompts, so without any of < > : or outer spaces"
+        )
 
 
 def _bound(name: str, role: str, bindings: Mapping[str, str], checkpoints: Mapping[str, Checkpoint]) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
 
-from gesso.catalogue.bindings import bind, check_lenders, check_names, roles
+from gesso.catalogue.bindings import bind, check_lenders, check_name, check_names, roles
 from gesso.catalogue.entries import Checkpoint, Endpoint, Style
 from gesso.catalogue.forms import (
     CheckpointsForm,
@@ -44,6 +44,11 @@ class Catalogue:
     styles: Mapping[str, Style]
     originals: Mapping[str, str]
     """Binding (`slug`, `slug/role`) -> id of the checkpoint that the documented service paints with there."""
+
+    @property
+    def loras(self) -> dict[str, Checkpoint]:
+        """Of the checkpoints, what changes others, by id."""
+        return {id: entry for id, entry in self.checkpoints.items() if entry.kind == "lora"}
 
     def endpoint(self, slug: str) -> Endpoint:
         """Raises NotFound, naming the slugs there are."""
@@ -88,6 +93,8 @@ def _checkpoints(entries: tuple[Checkpoint, ...]) -> dict[str, Checkpoint]:
         check_lenders(checkpoint, checkpoints)
         if checkpoint.clip_skip not in CLIP_SKIPS:
             raise SettingsError(f"checkpoint {checkpoint.id!r}: clip_skip = {checkpoint.clip_skip} is none of 1 to 12")
+        if checkpoint.kind == "lora":
+            check_name(checkpoint)
     return checkpoints
 
 

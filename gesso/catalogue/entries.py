@@ -8,14 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-ParameterType = Literal["string", "integer", "number", "boolean", "enum", "image"]
-"""`string` is words for the model; `image` a URL, a data URI or base64, which only `gesso.imaging` opens."""
+ParameterType = Literal["string", "integer", "number", "boolean", "enum", "image", "list"]
+"""`string` is words for the model; `image` a URL, a data URI or base64, which only `gesso.imaging` opens; `list` one of
+objects, each with the parameter's `fields`."""
 
-ParameterValue = str | int | float | bool | None
-"""What a parameter can be once it is read; None only where `Parameter.unset` gives the caller a way to say so."""
+FieldValue = str | int | float | bool | None
+"""What a field can be once it is read; None only where `Parameter.unset` gives the caller a way to say so."""
+ParameterValue = FieldValue | tuple[tuple[FieldValue, ...], ...]
+"""What a parameter can be: a list has for each of its objects the fields' values, in their order."""
 
 Returns = Literal["json", "image"]
-CheckpointKind = Literal["base", "refiner", "vae"]
+CheckpointKind = Literal["base", "refiner", "vae", "lora"]
+"""`vae`: nothing but a VAE, to be lent to others; `lora`: changes to the weights of a base, which requests name."""
 
 MINI_WEIGHTS = Path(__file__).parent.parent / "mini" / "weights"
 MINI_PREFIX = "mini:"
@@ -35,12 +39,14 @@ class Parameter:
     maximum: float | None
     multiple_of: int | None
     longest: int | None
-    """Characters of a string; an image's are limited by the size of a body alone."""
+    """Characters of a string, objects of a list; an image's characters are limited by the size of a body alone."""
     choices: tuple[str, ...]
     aliases: Mapping[str, str]
     """Other names of a choice that this parameter takes, each meaning exactly one of `choices`."""
     unset: int | None
     """The number by which a client says "choose for me" (-1 for a seed); it is read as None."""
+    fields: "Mapping[str, Parameter]"
+    """Of each object of a list, by name."""
 
     def choice(self, name: str) -> str | None:
         """The choice that a client means by this name or alias, if it is one."""
@@ -94,7 +100,7 @@ class Source:
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """A file of weights, or a folder in diffusers' layout. Only members of one `family` work together: they share
-    latents and text embeddings."""
+    latents and text embeddings, and LoRAs change members of their own."""
 
     id: str
     title: str

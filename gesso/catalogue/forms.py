@@ -33,12 +33,14 @@ class ParameterForm(BaseModel):
     type: ParameterType
     description: str
     required: bool = False
-    default: str | int | float | bool | None = None
+    default: str | int | float | bool | tuple[()] | None = None
     minimum: int | float | None = None
     maximum: int | float | None = None
     multiple_of: Annotated[int, Field(gt=0)] | None = None
+    longest: Annotated[int, Field(gt=0)] | None = None
     choices: str | tuple[str, ...] = ()
     unset: int | None = None
+    fields: dict[str, dict[str, Any]] = {}
 
 
 class EndpointForm(BaseModel):

@@ -7,7 +7,7 @@ from typing import Any
 
 from gesso.catalogue.entries import Endpoint, Parameter
 
-JSON_TYPES = {"enum": "string", "image": "string"}
+JSON_TYPES = {"enum": "string", "image": "string", "list": "array"}
 TEXT = r"^[^\u0000]*$"
 FILLED_TEXT = r"^[^\u0000]*[^\s\u0000][^\u0000]*$"
 
@@ -30,15 +30,26 @@ def parameter_schema(parameter: Parameter) -> dict[str, Any]:
     facts = {
         "type": JSON_TYPES.get(parameter.type, parameter.type),
         "description": parameter.description,
-        "default": parameter.default,
+        "default": list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default,
         "minimum": parameter.minimum,
         "maximum": parameter.maximum,
         "multipleOf": parameter.multiple_of,
         "enum": list(parameter.choices) or None,
-        "maxLength": parameter.longest,
+        "maxLength": None if parameter.type == "list" else parameter.longest,
+        "maxItems": parameter.longest if parameter.type == "list" else None,
+        "items": _object_schema(parameter) if parameter.type == "list" else None,
         "pattern": _pattern(parameter),
     }
     return {key: value for key, value in facts.items() if value is not None}
+
+
+def _object_schema(parameter: Parameter) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "required": [field.name for field in parameter.fields.values() if field.required],
+        "properties": {field.name: parameter_schema(field) for field in parameter.fields.values()},
+        "additionalProperties": False,
+    }
 
 
 def _pattern(parameter: Parameter) -> str | None:

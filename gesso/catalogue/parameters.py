@@ -33,7 +33,10 @@ class ParameterMaker:
     def make(self, where: str, name: str, own: Mapping[str, Any]) -> Parameter:
         """Raises SettingsError, its sentence opened by `where` and the parameter's name."""
         where = f"{where}: parameter {name}"
-        form = read_table(where, PARAMETER, {**self.shared.get(name, {}), **own})
+        return self._made(where, name, {**self.shared.get(name, {}), **own})
+
+    def _made(self, where: str, name: str, table: Mapping[str, Any]) -> Parameter:
+        form = read_table(where, PARAMETER, table)
         choices = self._choices(where, form)
         parameter = Parameter(
             name=name,
@@ -44,10 +47,11 @@ class ParameterMaker:
             minimum=form.minimum,
             maximum=form.maximum,
             multiple_of=form.multiple_of,
-            longest=self.longest_prompt if form.type == "string" else None,
+            longest=form.longest or (self.longest_prompt if form.type == "string" else None),
             choices=choices,
             aliases=self._aliases(where, choices),
             unset=form.unset,
+            fields={field: self._made(f"{where}: {field}", field, own) for field, own in form.fields.items()},
         )
         _check(where, parameter)
         return parameter
@@ -72,6 +76,10 @@ def _check(where: str, parameter: Parameter) -> None:
         raise SettingsError(f"{where}: a number needs a minimum and a maximum")
     if parameter.type == "enum" and not parameter.choices:
         raise SettingsError(f"{where}: an enum needs choices")
+    if parameter.type == "list" and (not parameter.fields or parameter.longest is None):
+        raise SettingsError(f"{where}: a list needs fields and how long it is at the longest")
+    if any(field.type == "list" for field in parameter.fields.values()):
+        raise SettingsError(f"{where}: a list's fields cannot be lists")
     if parameter.required:
         return
     try:

@@ -7,8 +7,8 @@ in it holds.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gesso.catalogue.entries import Endpoint, Parameter, ParameterValue
-from gesso.catalogue.values import ReadingError, allowed, quoted, read_value, shown
+from gesso.catalogue.entries import Endpoint, FieldValue, Parameter, ParameterValue
+from gesso.catalogue.values import ListError, ReadingError, problem, read_value
 from gesso.errors import BadRequest, Problem
 
 
@@ -40,6 +40,12 @@ class ValidRequest:
         assert isinstance(value, float)
         return value
 
+    def rows(self, name: str) -> tuple[tuple[FieldValue, ...], ...]:
+        """The value of a list parameter, or nothing where the endpoint has no such parameter."""
+        value = self.values.get(name, ())
+        assert isinstance(value, tuple)
+        return value
+
     def switch(self, name: str) -> bool:
         """The value of a boolean parameter."""
         value = self.values[name]
@@ -59,7 +65,9 @@ def read_request(endpoint: Endpoint, body: Mapping[str, object]) -> ValidRequest
         try:
             values[parameter.name] = _read(parameter, sent)
         except ReadingError as error:
-            problems.append(_problem(parameter, sent, error.sentence))
+            problems.append(problem(parameter, parameter.name, sent, error.sentence))
+        except ListError as error:
+            problems.extend(error.problems)
     if problems:
         raise BadRequest.of(problems)
     return ValidRequest(endpoint, values, tuple(name for name in body if name not in endpoint.parameters))
@@ -69,10 +77,3 @@ def _read(parameter: Parameter, sent: object) -> ParameterValue:
     if sent is None and parameter.required:
         raise ReadingError("is missing")
     return read_value(parameter, parameter.default if sent is None else sent)
-
-
-def _problem(parameter: Parameter, sent: object, reason: str) -> Problem:
-    value = "" if sent is None else f"{quoted(sent)} "
-    return Problem(
-        parameter.name, None if sent is None else shown(sent), f"{value}{reason}; allowed is {allowed(parameter)}"
-    )

@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable
 from decimal import Decimal
 
-from gesso.catalogue.entries import Parameter, ParameterType, ParameterValue
-from gesso.errors import GessoError
+from gesso.catalogue.entries import FieldValue, Parameter, ParameterType, ParameterValue
+from gesso.errors import GessoError, Problem
 
 # Three digits of exponent pass every float there is and keep exact arithmetic small.
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]{1,3})?", re.IGNORECASE)
@@ -23,9 +23,25 @@ class ReadingError(GessoError):
     """The value is none that the parameter takes. The sentence says why, not yet what is allowed."""
 
 
+class ListError(GessoError):
+    """Objects of a list are none that the parameter takes: what is wrong with each, by its place."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("; ".join(problem.problem for problem in problems))
+        self.problems = tuple(problems)
+
+
 def read_value(parameter: Parameter, value: object) -> ParameterValue:
-    """Raises ReadingError."""
+    """Raises ReadingError, or of a list ListError."""
+    if parameter.type == "list":
+        return _list(parameter, value)
     return READERS[parameter.type](parameter, value)
+
+
+def problem(parameter: Parameter, where: str, sent: object, reason: str) -> Problem:
+    """What is wrong with a value sent for a parameter, and what would be right; `where` is how its caller calls it."""
+    value = "" if sent is None else f"{quoted(sent)} "
+    return Problem(where, None if sent is None else shown(sent), f"{value}{reason}; allowed is {allowed(parameter)}")
 
 
 def allowed(parameter: Parameter) -> str:
@@ -35,6 +51,8 @@ def allowed(parameter: Parameter) -> str:
         return f"{'an' if step[0] == 'i' else 'a'} {step} from {parameter.minimum} to {parameter.maximum}"
     if parameter.type == "enum":
         return f"one of {', '.join(parameter.choices)}"
+    if parameter.type == "list":
+        return f"a list of at most {parameter.longest} objects with {' and '.join(parameter.fields)}"
     if parameter.type == "string":
         return f"text of {1 if parameter.required else 0} to {parameter.longest} characters"
     return "true or false" if parameter.type == "boolean" else "an http(s) URL, a data: URI or base64"
@@ -128,7 +146,43 @@ def _enum(parameter: Parameter, value: object) -> str:
     return choice
 
 
-READERS: dict[ParameterType, Callable[[Parameter, object], ParameterValue]] = {
+def _list(parameter: Parameter, value: object) -> tuple[tuple[FieldValue, ...], ...]:
+    assert parameter.longest is not None
+    if not isinstance(value, list | tuple):
+        raise ReadingError("is not a list")
+    if len(value) > parameter.longest:
+        raise ReadingError(f"of {len(value)} is too long")
+    problems: list[Problem] = []
+    rows = [_object(parameter, f"{parameter.name}[{place}]", sent, problems) for place, sent in enumerate(value)]
+    if problems:
+        raise ListError(problems)
+    return tuple(rows)
+
+
+def _object(parameter: Parameter, where: str, sent: object, problems: list[Problem]) -> tuple[FieldValue, ...]:
+    if not isinstance(sent, dict):
+        told = f"{quoted(sent)} is not an object; allowed is one with {' and '.join(parameter.fields)}"
+        problems.append(Problem(where, shown(sent), told))
+        return ()
+    for name in [name for name in sent if name not in parameter.fields]:
+        told = f"is not known here; known are {' and '.join(parameter.fields)}"
+        problems.append(Problem(f"{where}.{shown(name)}", shown(sent[name]), told))
+    values: list[FieldValue] = []
+    for name, field in parameter.fields.items():
+        try:
+            values.append(_field(field, sent.get(name)))
+        except ReadingError as error:
+            problems.append(problem(field, f"{where}.{name}", sent.get(name), error.sentence))
+    return tuple(values)
+
+
+def _field(field: Parameter, sent: object) -> FieldValue:
+    if sent is None and field.required:
+        raise ReadingError("is missing")
+    return READERS[field.type](field, field.default if sent is None else sent)
+
+
+READERS: dict[ParameterType, Callable[[Parameter, object], FieldValue]] = {
     "string": _text,
     "integer": _integer,
     "number": _number,

@@ -8,12 +8,17 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 from gesso import app as house
 from gesso.cli.listing import show
+from gesso.engine.fit import Need, fit
 from gesso.engine.running import running_engine, wait_until_ready
 from gesso.errors import GessoError
 from gesso.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from gesso.sdxl.folder import Part
 
 PATIENCE = 120.0
 LIBRARIES = ("torch", "diffusers", "transformers")
@@ -54,7 +59,8 @@ async def _rooms(settings: Settings) -> AsyncIterator[Finding]:
     yield _data_folder(settings)
     yield await _database(settings)
     yield _checkpoints(settings)
-    yield await _engine(settings)
+    async for finding in _engine(settings):
+        yield finding
 
 
 def _data_folder(settings: Settings) -> Finding:
@@ -86,11 +92,51 @@ def _checkpoints(settings: Settings) -> Finding:
     return Finding("checkpoints", True, f"{len(bound)} bound, every file there")
 
 
-async def _engine(settings: Settings) -> Finding:
+async def _engine(settings: Settings) -> AsyncIterator[Finding]:
     began = time.monotonic()
     async with running_engine(settings) as engine:
         ready = await wait_until_ready(engine, PATIENCE)
         seconds = time.monotonic() - began
         if not ready:
-            return Finding("engine", False, f"not ready after {seconds:.0f} s")
-        return Finding("engine", True, f"ready on {engine.state.device} after {seconds:.1f} s")
+            yield Finding("engine", False, f"not ready after {seconds:.0f} s")
+            return
+        yield Finding("engine", True, f"ready on {engine.state.device} after {seconds:.1f} s")
+        if engine.state.memory:
+            yield _memory(settings, engine.state.memory[0].budget)
+
+
+def _memory(settings: Settings, budget: int) -> Finding:
+    """What the engine will do with the memory that it may take."""
+    try:
+        found = fit(budget, _needs(settings))
+    except GessoError as error:
+        return Finding("memory", False, error.sentence)
+    return Finding("memory", found.works, found.sentence)
+
+
+def _needs(settings: Settings) -> list[Need]:
+    """Of each endpoint's base models, those with a refiner together with it."""
+    from gesso.engine.models import choose_device, choose_dtype
+    from gesso.sdxl.weights import open_weights
+
+    dtype = choose_dtype(settings.precision, choose_device(settings.device))
+    catalogue = house.read_catalogue(settings)
+
+    def sizes(id: str | None, *parts: "Part") -> dict[str, int]:
+        """By `id: part`, of a checkpoint's parts."""
+        if id is None:
+            return {}
+        path = catalogue.checkpoints[id].path(settings.models)
+        held = open_weights(str(path)).sizes(dtype)
+        return {f"{id}: {part}": held[part] for part in parts if part in held}
+
+    needs = []
+    for endpoint in catalogue.endpoints.values():
+        for role, id in endpoint.checkpoints.items():
+            base = catalogue.checkpoints[id]
+            if role == "refiner" or not base.path(settings.models).exists():
+                continue
+            encoders = sizes(base.text_encoders or id, "text_encoder", "text_encoder_2")
+            painters = sizes(id, "unet") | sizes(endpoint.refiner, "unet") | sizes(base.vae or id, "vae")
+            needs.append(Need(encoders, painters))
+    return needs

@@ -34,6 +34,7 @@ def generate(
     strength: str | None = None,
     image: Path | None = None,
     base_model: str | None = None,
+    lora: Annotated[list[str] | None, Parameter(negative="")] = None,
 ) -> None:
     """Paint a picture here and now; no server is needed. Parameters are those of the endpoint.
 
@@ -56,6 +57,7 @@ def generate(
         strength: How much a start image is changed.
         image: A start image's file, for an image-to-image endpoint.
         base_model: Which model an image-to-image endpoint paints with.
+        lora: A LoRA that changes the model, NAME or NAME:WEIGHT; may be said several times.
     """
     given = {
         "prompt": prompt,
@@ -73,6 +75,7 @@ def generate(
         "strength": strength,
         "image": None if image is None else str(image),
         "base_model": base_model,
+        "loras": None if lora is None else [_lora(one) for one in lora],
     }
     body = {name: value for name, value in given.items() if value is not None}
     start_image = None if image is None else _read(image)
@@ -84,6 +87,11 @@ def generate(
         path = _numbered(out, number, len(pngs))
         _write(path, png)
         print(path)
+
+
+def _lora(said: str) -> dict[str, str]:
+    name, colon, weight = said.partition(":")
+    return {"name": name, "weight": weight} if colon else {"name": name}
 
 
 def _show_preview(preview: Path, image: int, images: int, png: bytes) -> None:

@@ -1,4 +1,4 @@
-"""`gesso models`: which checkpoints there are, and what paints with them.
+"""`gesso models`: which checkpoints and LoRAs there are, and what paints with them.
 
 What is changed here holds in a running server at once.
 """
@@ -14,6 +14,7 @@ from gesso.catalogue.catalogue import Catalogue
 from gesso.catalogue.entries import Checkpoint
 from gesso.catalogue.forms import RegistryForm
 from gesso.catalogue.registry import changing, registry_in
+from gesso.cli.findings import STANDARD, Found, family_of, what_is_at
 from gesso.cli.listing import show
 from gesso.cli.progress import show_bytes
 from gesso.errors import BadRequest, GessoError
@@ -21,13 +22,13 @@ from gesso.sdxl.architecture import Architecture
 from gesso.settings import Settings, read_settings
 from gesso.storage.digest import sha256_of
 
-models = App(name="models", help="Checkpoints.")
+models = App(name="models", help="Checkpoints and LoRAs.")
 models.command("gesso.cli.pull:pull")
 
 
 @models.command(name="list")
 def list_models(*, json: bool = False) -> None:
-    """Every checkpoint of the catalogue: which endpoints it serves, and whether its file is here.
+    """Every checkpoint and LoRA of the catalogue: which endpoints it serves, and whether its file is here.
 
     Args:
         json: Print JSON.
@@ -60,21 +61,21 @@ def add(
     vae: str | None = None,
     text_encoders: str | None = None,
     clip_skip: int = 2,
-    family: str = "sdxl",
+    family: str | None = None,
 ) -> None:
     """Make a file or folder that you have known by an id. It stays where it is.
 
     Args:
-        path: A .safetensors file, or a folder in diffusers' layout.
+        path: A .safetensors file of a checkpoint or of a LoRA, or a folder in diffusers' layout.
         id: What to call it; by default its name. A file that the catalogue knows by its hash has its id there.
         title: What people read.
         vae: The id of a checkpoint that lends its VAE.
         text_encoders: The id of a checkpoint that lends its text encoders.
         clip_skip: Which of the text encoders' layers is read, counted from the last as 1.
-        family: Only members of one family lend to one another.
+        family: Only members of one family lend to one another; by default sdxl. A LoRA's is told by its shapes.
     """
     settings, path = read_settings(), path.expanduser().resolve()
-    architecture = architecture_of(path)
+    found = what_is_at(path)
     digest = None if path.is_dir() else sha256_of(path, show_bytes)
     known = _known_by(digest, house.read_catalogue(settings))
     if known is not None and id is None:
@@ -82,48 +83,52 @@ def add(
         print(f"{known.id}: {known.title}, known by its hash")
         return
     lent = {"vae": vae, "text_encoders": text_encoders}
-    note_added(settings, path, architecture, digest, id=id, title=title, family=family, clip_skip=clip_skip, **lent)
+    note_added(settings, path, found, digest, id=id, title=title, family=family, clip_skip=clip_skip, **lent)
 
 
 def note_added(
     settings: Settings,
     path: Path,
-    architecture: Architecture,
+    found: Found,
     digest: str | None,
     *,
     id: str | None = None,
     title: str | None = None,
-    family: str = "sdxl",
+    family: str | None = None,
     vae: str | None = None,
     text_encoders: str | None = None,
     clip_skip: int = 2,
 ) -> None:
-    """Make a checkpoint known and say what it is; `digest` is its file's. Raises GessoError where that cannot be."""
+    """Make a checkpoint or a LoRA known and say what it is; `digest` is its file's.
+
+    Raises GessoError where that cannot be.
+    """
     name = path.name if path.is_dir() else path.stem
+    kind = found.kind if isinstance(found, Architecture) else "lora"
+    if not isinstance(found, Architecture):
+        family = family_of(found, house.read_catalogue(settings), settings.models, family)
     checkpoint = Checkpoint(
         id=id or name,
         title=title or name,
         file=_place(path, settings),
-        kind=architecture.kind,
-        family=family,
+        kind=kind,
+        family=family or STANDARD,
         text_encoders=text_encoders,
         vae=vae,
         sha256=digest,
         clip_skip=clip_skip,
     )
-    if architecture.kind != "vae":
-        _require_lent("VAE", "--vae", architecture.vae, vae)
-        _require_lent("text encoders", "--text-encoders", architecture.text_encoder_2, text_encoders)
+    if isinstance(found, Architecture) and found.kind != "vae":
+        _require_lent("VAE", "--vae", found.vae, vae)
+        _require_lent("text encoders", "--text-encoders", found.text_encoder_2, text_encoders)
     _note(settings, lambda registry: _with_checkpoint(registry, checkpoint))
-    predicts = "" if architecture.kind == "vae" else f", predicts {architecture.prediction_type}"
-    print(f"{checkpoint.id}: a {architecture.kind}{predicts}")
+    print(f"{checkpoint.id}: {_told(found, checkpoint)}")
 
 
-def architecture_of(path: Path) -> Architecture:
-    """What is at `path`; raises ServiceUnavailable where that is no checkpoint."""
-    from gesso.sdxl.weights import open_weights
-
-    return open_weights(str(path)).architecture
+def _told(found: Found, checkpoint: Checkpoint) -> str:
+    if not isinstance(found, Architecture):
+        return f"a LoRA for the family {checkpoint.family}, changes {', '.join(sorted(found.parts))}"
+    return f"a {found.kind}" + ("" if found.kind == "vae" else f", predicts {found.prediction_type}")
 
 
 def _place(path: Path, settings: Settings) -> str:
@@ -132,7 +137,7 @@ def _place(path: Path, settings: Settings) -> str:
 
 @models.command
 def remove(id: str, /) -> None:
-    """Forget a checkpoint that was added. Its file stays where it is.
+    """Forget a checkpoint or a LoRA that was added. Its file stays where it is.
 
     Args:
         id: Which one.
@@ -182,7 +187,7 @@ def verify(*ids: str, json: bool = False) -> None:
     Files are read whole for their hash; of folders the weights' names are looked through.
 
     Args:
-        ids: Which checkpoints; by default all that are here.
+        ids: Which checkpoints and LoRAs; by default all that are here.
         json: Print JSON.
     """
     settings = read_settings()
@@ -190,25 +195,38 @@ def verify(*ids: str, json: bool = False) -> None:
     here = [entry.id for entry in catalogue.checkpoints.values() if entry.path(settings.models).exists()]
     if unknown := [id for id in ids if id not in catalogue.checkpoints]:
         raise BadRequest(f"there is no checkpoint {unknown[0]!r}")
-    rows = [_verified(catalogue.checkpoints[id], settings) for id in ids or here]
+    rows = [_verified(catalogue.checkpoints[id], catalogue, settings) for id in ids or here]
     show(rows, json)
     if not all(row["good"] for row in rows):
         sys.exit(1)
 
 
-def _verified(checkpoint: Checkpoint, settings: Settings) -> dict[str, object]:
+def _verified(checkpoint: Checkpoint, catalogue: Catalogue, settings: Settings) -> dict[str, object]:
     path = checkpoint.path(settings.models)
     try:
+        if checkpoint.kind == "lora":
+            _require_whole_lora(checkpoint, path, catalogue, settings)
+        else:
+            _require_whole(path)
         return {"id": checkpoint.id, "good": True, "found": _found(checkpoint, path)}
     except GessoError as error:
         return {"id": checkpoint.id, "good": False, "found": error.sentence}
 
 
-def _found(checkpoint: Checkpoint, path: Path) -> str:
-    """Raises GessoError saying what is wrong."""
+def _require_whole(path: Path) -> None:
     from gesso.sdxl.checkpoint import require_whole
 
     require_whole(str(path))
+
+
+def _require_whole_lora(checkpoint: Checkpoint, path: Path, catalogue: Catalogue, settings: Settings) -> None:
+    from gesso.sdxl.lora import open_lora
+
+    family_of(open_lora(str(path)), catalogue, settings.models, checkpoint.family)
+
+
+def _found(checkpoint: Checkpoint, path: Path) -> str:
+    """Raises GessoError saying what is wrong."""
     if path.is_dir():
         return "every weight is there"
     digest = sha256_of(path, show_bytes)

@@ -2,11 +2,13 @@
 
 import json as json_format
 from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import pairwise
 from typing import Final
 
 from gesso.errors import BadRequest
 from gesso.prompt.attention import BREAK, Part
+from gesso.prompt.loras import NamedLora, added, take_loras
 from gesso.prompt.understanding import Prompt, describe, understand
 from gesso.settings import read_settings
 
@@ -25,11 +27,15 @@ def prompt(text: str, /, *, steps: str = "20", json: bool = False) -> None:
         steps: Of how many steps, 1 to 1000.
         json: Print JSON.
     """
-    understood = understand(text, _read_steps(steps), limit=read_settings().prompt_limit)
+    words, named = take_loras(text)
+    understood, loras = understand(words, _read_steps(steps), limit=read_settings().prompt_limit), added(named)
     if json:
-        print(json_format.dumps(describe(understood), ensure_ascii=False))
+        told = describe(understood) | {"loras": [asdict(lora) for lora in loras]}
+        print(json_format.dumps(told, ensure_ascii=False))
     else:
         _show(understood)
+        for lora in loras:
+            print(_told_lora(lora))
 
 
 def _read_steps(steps: str) -> int:
@@ -47,6 +53,12 @@ def _show(understood: Prompt) -> None:
             print("   BREAK" if part is BREAK else f"{part.weight:8.3f}  {part.text!r}")
     shape = describe(understood)
     print(f"{'at most ' if len(spans) > 1 else ''}{shape['tokens']} tokens in {shape['chunks']} chunk(s) of 75")
+
+
+def _told_lora(lora: NamedLora) -> str:
+    if lora.text_encoders == lora.unet:
+        return f"LoRA {lora.name} at {lora.unet:g}"
+    return f"LoRA {lora.name} at {lora.text_encoders:g} in the text encoders, {lora.unet:g} in the UNet"
 
 
 def _spans_by_parts(understood: Prompt) -> dict[tuple[Part, ...], list[range]]:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from gesso import app as house
 from gesso.catalogue.sources import Offer, Wanted, offer_named, offer_of
-from gesso.cli.models import architecture_of, note_added
+from gesso.cli.findings import what_is_at
+from gesso.cli.models import note_added
 from gesso.cli.progress import show_bytes
 from gesso.errors import BadRequest
 from gesso.settings import read_settings
@@ -24,7 +25,7 @@ def pull(
     text_encoders: str | None = None,
     clip_skip: int = 2,
 ) -> None:
-    """Fetch a checkpoint and make it known. What broke off goes on where it was.
+    """Fetch a checkpoint or a LoRA and make it known. What broke off goes on where it was.
 
     Args:
         what: An id of the catalogue, OWNER/NAME or OWNER/NAME:FILE on the model hub, or an address.
@@ -49,7 +50,7 @@ def pull(
         note_added(
             settings,
             path,
-            architecture_of(path),
+            what_is_at(path),
             digest,
             id=id,
             vae=vae,

@@ -45,7 +45,7 @@ class FakeEngine:
         """Ticks and rows count images here."""
         batches = tuple(Batch(*kind, images) for kind, images in self._flight.items())
         work = (self._painted, self._painted, self._flight.total(), self._waiting, batches)
-        return EngineState(self._status, *work, "fake")
+        return EngineState(self._status, *work, device="fake")
 
     async def start(self) -> None:
         """Be ready."""

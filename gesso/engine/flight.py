@@ -9,19 +9,21 @@ from gesso.diffusion.noise import BrownianNoise, NoiseSource
 from gesso.engine.messages import Paint
 from gesso.engine.plan import Leg
 from gesso.engine.slots import Slab
+from gesso.sdxl.vae import Vae
 
 
 @dataclass(slots=True, eq=False)
 class InFlight:
     """One image of a request between admission and retirement.
 
-    `evaluation` is of the present leg, `done` counts those of all legs; `over` when nothing is left but decoding.
-    `failures`: how often memory did not suffice for it.
+    `vae` decodes it. `evaluation` is of the present leg, `done` counts those of all legs; `over` when nothing is left
+    but decoding. `failures`: how often memory did not suffice for it.
     """
 
     request: Paint
     index: int
     legs: tuple[Leg, ...]
+    vae: Vae
     slab: Slab
     slot: int
     source: NoiseSource

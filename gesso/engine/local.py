@@ -59,7 +59,8 @@ class _Running:
 
 
 class LocalEngine:
-    """One engine process and the requests that it works on. See `gesso.engine.pulse` for `silence` and `stuck`."""
+    """One engine process and the requests that it works on. See `gesso.engine.pulse` for `silence` and `stuck`,
+    `gesso.engine.memory` for what memory it takes (bytes), `gesso.engine.loop` for its `patience` with loading."""
 
     def __init__(
         self,
@@ -67,12 +68,20 @@ class LocalEngine:
         precision: str = "auto",
         threads: int | None = None,
         *,
+        gpu_memory: int | None = None,
+        host_memory: int | None = None,
+        patience: float | None = None,
         silence: float = SILENCE,
         stuck: float = STUCK,
     ) -> None:
         self._options = ["--device", device, "--precision", precision]
-        if threads is not None:
-            self._options += ["--threads", str(threads)]
+        optional = {
+            "--threads": threads,
+            "--gpu-memory": gpu_memory,
+            "--host-memory": host_memory,
+            "--patience": patience,
+        }
+        self._options += [text for name, value in optional.items() if value is not None for text in (name, str(value))]
         self._limits = (silence, stuck)
         self._running: dict[str, _Running] = {}
         self._state = EngineState("starting")
@@ -207,14 +216,14 @@ class LocalEngine:
 
 
 def _state_of(beat: Heartbeat) -> EngineState:
-    work = (beat.ticks, beat.rows, beat.images, beat.waiting, beat.batches)
+    work = (beat.ticks, beat.rows, beat.images, beat.waiting, beat.batches, beat.loads, beat.loading, beat.memory)
     return EngineState("ready", *work, beat.device)
 
 
 def _error(event: Failed) -> GessoError:
     match event.reason:
         case "unavailable":
-            return ServiceUnavailable(event.sentence)
+            return ServiceUnavailable(event.sentence, event.retry_after)
         case "refused":
             return BadRequest(event.sentence)
         case "failed":

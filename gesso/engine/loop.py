@@ -1,7 +1,8 @@
 """The running batch: choose what is shortest, do one unit of it, go on. Images join and leave at any step.
 
-A unit of work is a slice of a request's encoding, one UNet call for images that can share it, or one decoding: nobody
-waits for longer than one of them takes before somebody is chosen again.
+A request first waits for the networks that it needs, while others go on. A unit of work is a slice of a request's
+encoding, one UNet call for images that can share it, or one decoding: nobody waits for longer than one of them takes
+before somebody is chosen again.
 """
 
 import time
@@ -17,9 +18,22 @@ from gesso.engine.choose import Candidate, Chooser, Work
 from gesso.engine.costs import Costs
 from gesso.engine.flight import InFlight
 from gesso.engine.memory import free_memory, is_out_of_memory
-from gesso.engine.messages import Admitted, Batch, Event, Failed, Finished, Paint, Painted, Pixels, Progress, Stage
+from gesso.engine.messages import (
+    Admitted,
+    Batch,
+    Event,
+    Failed,
+    Finished,
+    Loading,
+    Memory,
+    Paint,
+    Painted,
+    Pixels,
+    Progress,
+    Stage,
+)
 from gesso.engine.models import Models
-from gesso.engine.plan import Plan, abandon, plan
+from gesso.engine.plan import Plan, abandon, plan, wanted
 from gesso.engine.previews import Previews
 from gesso.engine.request import Request, decode_key, encode_key, expect
 from gesso.engine.slots import Slab
@@ -35,6 +49,12 @@ SLOTS = 8
 SLICE = 0.02
 """Seconds after which a request's encoding gives way to other work."""
 
+PATIENCE = 60.0
+"""Seconds after which a request that still waits for a checkpoint is told so, and given up; the loading goes on."""
+
+NAP = 0.05
+"""Seconds without a look at what has come in, while all requests wait."""
+
 ATTEMPTS = 2
 """How often an image's own call or decoding is tried when memory does not suffice for it."""
 
@@ -42,16 +62,18 @@ log = structlog.get_logger()
 
 
 class Loop:
-    """One engine's batch. `emit` hears every event; what a request does wrong ends that request only."""
+    """One engine's batch. `emit` hears every event; what a request does wrong ends that request only. `patience` in
+    seconds."""
 
-    def __init__(self, models: Models, emit: Callable[[Event], None]) -> None:
+    def __init__(self, models: Models, emit: Callable[[Event], None], patience: float = PATIENCE) -> None:
         self._models = models
         self._emit = emit
+        self._patience = patience
         self._requests: dict[str, Request] = {}
         self._flight: list[InFlight] = []
         self._slabs: dict[tuple[int, int, int], Slab] = {}
         self._ticks = Ticks(models.device)
-        self._previews = Previews(models)
+        self._previews = Previews(models.device)
         self._costs = Costs(ROWS_AT_ONCE)
         self._chooser = Chooser()
         self._stopwatch = Stopwatch(models.device)
@@ -73,8 +95,23 @@ class Loop:
     @property
     def batches(self) -> tuple[Batch, ...]:
         """What the images in flight are; may be asked from another thread, as all that a heartbeat says."""
-        kinds = Counter((one.leg.files.id, one.request.width, one.request.height) for one in tuple(self._flight))
+        kinds = Counter((one.leg.checkpoint, one.request.width, one.request.height) for one in tuple(self._flight))
         return tuple(Batch(*kind, images) for kind, images in kinds.items())
+
+    @property
+    def loads(self) -> int:
+        """How many networks have come from the disk."""
+        return self._models.loads
+
+    @property
+    def loading(self) -> tuple[Loading, ...]:
+        """What comes from the disk."""
+        return self._models.loading
+
+    @property
+    def memory(self) -> tuple[Memory, ...]:
+        """How full it is."""
+        return self._models.memory
 
     @property
     def idle(self) -> bool:
@@ -82,9 +119,16 @@ class Loop:
         return not self._requests
 
     def submit(self, paint: Paint) -> None:
-        """Take a request; it is begun when it is its turn."""
-        expect(self._costs, paint)
-        self._requests[paint.id] = Request(paint, len(paint.seeds))
+        """Take a request; it is begun when it is its turn, and what it will need is brought meanwhile."""
+        try:
+            request = Request(paint, wanted(paint, self._models), len(paint.seeds))
+            before = [one.wanted for one in self._requests.values()]
+            self._models.prefetch(request.wanted, {name for one in before for name in (*one.encoders, *one.painters)})
+        except GessoError as error:
+            self._say(paint.id, error)
+            return
+        expect(self._costs, request)
+        self._requests[paint.id] = request
 
     def cancel(self, request_id: str) -> None:
         """Drop a request; nothing more is said of it."""
@@ -96,10 +140,13 @@ class Loop:
         """One unit of work."""
         self._stopwatch.tell()
         self._fail_what_is_no_number()
+        self._bring_networks()
         encodable = self._encodable()
         candidates = self._candidates(encodable)
         chosen = self._chooser.choose(candidates, self._costs)
         if not chosen:
+            if self._requests:
+                self._models.wait(NAP)
             return
         if candidates[chosen[0]].work == "encode":
             self._encode(encodable[chosen[0]])
@@ -110,12 +157,25 @@ class Loop:
         else:
             self._denoise(images)
 
+    def _bring_networks(self) -> None:
+        """In the order of requests: where there is no room for one's, none behind it takes any."""
+        self._models.settle()
+        room = True
+        for request in [request for request in self._requests.values() if request.needs is not None]:
+            try:
+                if request.held is None and room:
+                    request.held = self._models.hold(request.needs or (), request.wanted)
+                    room = request.held is not None
+                if request.is_waiting and time.monotonic() - request.waiting_since > self._patience:
+                    raise self._models.how_far(request.held, request.wanted.checkpoint)
+            except Exception as error:
+                self._fail(request, error)
+
     def _encodable(self) -> list[Request]:
-        """Requests without a plan whose images would have room."""
-        planless = [request for request in self._requests.values() if request.plan is None]
-        begun = sum(request.unadmitted for request in planless if request.planning is not None)
-        room = IMAGES - len(self._flight) - begun
-        return [one for one in planless if one.planning is not None or one.unadmitted <= room or room == IMAGES]
+        """Requests without a plan that need no network which is not here, and whose images would have room."""
+        planless = [one for one in self._requests.values() if one.plan is None and not one.is_waiting]
+        room = IMAGES - len(self._flight) - sum(request.unadmitted for request in planless if request.has_room)
+        return [one for one in planless if one.has_room or one.unadmitted <= room or room == IMAGES]
 
     def _candidates(self, encodable: Sequence[Request]) -> list[Candidate]:
         """What could be done next: requests to encode, then the images in flight, in their order."""
@@ -138,7 +198,7 @@ class Loop:
         """A slice of the request's plan; when it is complete, its images take off."""
         self._enter("preparing")
         if request.planning is None:
-            request.planning = plan(request.paint, self._models)
+            request.planning = plan(request.paint, request.wanted, self._models)
             request.begun_at = time.monotonic()
         try:
             with self._stopwatch.timing(lambda seconds: self._note_encoding(request, seconds)):
@@ -153,12 +213,16 @@ class Loop:
         """Whether the plan is complete, after a slice of work on it."""
         assert request.planning is not None
         until = time.monotonic() + SLICE
+        held, request.held, request.has_room = request.held, None, True
         try:
-            while time.monotonic() < until:
-                next(request.planning)
+            request.needs = request.planning.send(held)
+            while request.needs is None and time.monotonic() < until:
+                request.needs = next(request.planning)
         except StopIteration as complete:
-            request.plan = complete.value
+            request.plan, request.needs = complete.value, None
             return True
+        if request.needs is not None:  # whoever waits for a network keeps nobody else from beginning
+            request.waiting_since, request.has_room = time.monotonic(), False
         return False
 
     def _admit(self, request: Request) -> None:
@@ -169,7 +233,7 @@ class Loop:
         for index, seed in enumerate(request.paint.seeds):
             slab = self._slab(request.plan.latent_shape)
             source = NoiseSource(seed)
-            image = InFlight(request.paint, index, request.plan.legs, slab, slab.take(), source)
+            image = InFlight(request.paint, index, request.plan.legs, request.plan.vae, slab, slab.take(), source)
             request.images.append(image)
             self._flight.append(image)
             image.begin(self._start(request.plan, source))
@@ -260,15 +324,17 @@ class Loop:
 
     def _pixels(self, image: InFlight) -> Pixels:
         width, height = image.request.width, image.request.height
-        with self._models.vae(image.request.checkpoint) as vae:
-            return Pixels(width, height, vae.decode(image.latent, width, height))
+        return Pixels(width, height, image.vae.decode(image.latent, width, height))
 
     def _fail(self, request: Request, error: Exception) -> None:
         self._drop(request)
-        name = request.paint.id
+        self._say(request.paint.id, error)
+
+    def _say(self, name: str, error: Exception) -> None:
+        """What became of a request that ends without its pictures."""
         match error:
             case ServiceUnavailable():
-                self._emit(Failed(name, "unavailable", error.sentence))
+                self._emit(Failed(name, "unavailable", error.sentence, error.retry_after))
             case BadRequest():
                 self._emit(Failed(name, "refused", error.sentence))
             case GessoError():
@@ -288,6 +354,8 @@ class Loop:
             request.planning.close()
         if request.plan is not None:
             abandon(request.plan, self._models)
+        if request.held is not None:
+            self._models.let_go(request.held)
 
     def _leave(self, image: InFlight) -> None:
         self._flight.remove(image)

@@ -21,9 +21,19 @@ class Pixels:
 
 
 @dataclass(frozen=True, slots=True)
+class LoraFile:
+    """A LoRA's file, and how strongly it changes the UNet and the text encoders; 1 is as it was trained."""
+
+    id: str
+    path: str
+    unet: float
+    text_encoders: float
+
+
+@dataclass(frozen=True, slots=True)
 class CheckpointFiles:
     """Where a checkpoint's weights lie. Encoders and VAE are in `unet`'s own file unless another file lends them.
-    `clip_skip`: which of the encoders' layers is read, counted from the last as 1.
+    `clip_skip`: which of the encoders' layers is read, counted from the last as 1. `loras` change the weights.
     """
 
     id: str
@@ -31,6 +41,7 @@ class CheckpointFiles:
     text_encoders: str | None = None
     vae: str | None = None
     clip_skip: int = 2
+    loras: tuple[LoraFile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,12 +160,14 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The request is over without its pictures. `unavailable`: the engine or a checkpoint is not there to paint it;
-    `refused`: it cannot be painted as asked; `failed`: it was tried and went wrong."""
+    """The request is over without its pictures. `unavailable`: the engine or a checkpoint is not there to paint it,
+    but may be `retry_after` seconds later; `refused`: it cannot be painted as asked; `failed`: it was tried and went
+    wrong."""
 
     id: str
     reason: Literal["unavailable", "refused", "failed"]
     sentence: str
+    retry_after: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +180,27 @@ class Batch:
     images: int
 
 
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """A network comes from the disk: `done` of `due` bytes are there."""
+
+    what: str
+    done: int
+    due: int
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes that weights take of a place, `cuda`, `cpu` or `host`, of those that they may; on the device, requests' own
+    bytes too."""
+
+    place: str
+    taken: int
+    budget: int
+
+
 Stage = Literal["idle", "preparing", "denoising", "decoding"]
-"""What an engine is at. `preparing`: loading a checkpoint, or what else takes as long as it takes."""
+"""What an engine is at. `preparing`: encoding prompts, bringing in a network."""
 
 
 BEAT = 0.5
@@ -178,8 +210,9 @@ BEAT = 0.5
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
     """The engine is alive: `ticks` UNet calls so far, `rows` of work in them, `images` in flight now, made up of
-    `batches`, and `waiting` images not admitted yet. `stages` counts the stages that it has begun, of which `stage` is
-    the present one.
+    `batches`, and `waiting` images not admitted yet; `loading` is what they may wait for, after `loads` that have come
+    so far. `stages` counts the stages
+    that it has begun, of which `stage` is the present one.
     """
 
     ticks: int
@@ -187,6 +220,9 @@ class Heartbeat:
     images: int
     waiting: int
     batches: tuple[Batch, ...]
+    loads: int
+    loading: tuple[Loading, ...]
+    memory: tuple[Memory, ...]
     stage: Stage
     stages: int
     device: str
@@ -200,7 +236,8 @@ Status = Literal["starting", "ready", "down"]
 @dataclass(frozen=True, slots=True)
 class EngineState:
     """How an engine is: `ticks` UNet calls since it started and `rows` in them, `images` in flight, made up of
-    `batches`, `waiting` ones that it holds beside these, `device` as torch names it.
+    `batches`, `waiting` ones that it holds beside these, what is `loading` after `loads` that have come, how full its
+    memory is, and its `device` as torch names it.
     """
 
     status: Status
@@ -209,4 +246,7 @@ class EngineState:
     images: int = 0
     waiting: int = 0
     batches: tuple[Batch, ...] = ()
+    loads: int = 0
+    loading: tuple[Loading, ...] = ()
+    memory: tuple[Memory, ...] = ()
     device: str = ""

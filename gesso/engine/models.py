@@ -1,78 +1,260 @@
-"""The networks an engine paints with, loaded when first needed and kept as long as memory allows."""
+"""The networks an engine paints with: brought in when they are needed, kept as long as memory allows.
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Literal
+On a GPU machine there are two places: what leaves the GPU stays in the host's memory while there is room, from where it
+is back in a moment; from disk it takes seconds. On a CPU there is one.
+"""
+
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal, NamedTuple
 
 import torch
 
-from gesso.engine.messages import CheckpointFiles
-from gesso.engine.residency import Residency
+from gesso.engine.loader import Load, Loader, Note
+from gesso.engine.memory import Budget, choose_budget
+from gesso.engine.messages import CheckpointFiles, Loading, LoraFile, Memory
+from gesso.engine.residency import Residency, Resident
 from gesso.errors import ServiceUnavailable
 from gesso.prompt.chunks import Chunk
-from gesso.sdxl.architecture import Kind
-from gesso.sdxl.checkpoint import load_text_encoders, load_unet, load_vae
+from gesso.sdxl.architecture import Architecture, Kind
+from gesso.sdxl.checkpoint import Loaded, copied, load_text_encoders, load_unet, load_vae, pinned
+from gesso.sdxl.folder import Part
+from gesso.sdxl.lora import StrongLora, open_lora
 from gesso.sdxl.text import Conditioning, TextEncoders
 from gesso.sdxl.unet import Unet
 from gesso.sdxl.vae import Vae
+from gesso.sdxl.weights import open_weights
 
 REMEMBERED_PROMPTS = 256 * 2**20
 """Bytes of encoded prompts that are kept."""
 
-Network = Unet | TextEncoders | Vae
+REMEMBERED_FILES = 256
+
+A_WHILE, LONGEST_PAUSE = 30, 300
+"""Seconds after which to come again: where nothing is known yet, and at most."""
+
 Precision = Literal["auto", "float32", "bfloat16"]
+Mark = tuple[tuple[str, int, int], ...]
+"""Names, times of change (ns) and sizes of a checkpoint's files: with another mark it is another checkpoint."""
+
+
+class Name(NamedTuple):
+    """What tells networks apart: where they lie, and the LoRAs in them, each with its strength."""
+
+    part: Literal["unet", "text", "vae"]
+    path: str
+    mark: Mark
+    loras: tuple[tuple[str, Mark, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """How a UNet of a kind is told of prompts: by which encoders, read at which layer."""
+
+    encoders: Name
+    kind: Kind
+    clip_skip: int
+
+
+class TextName(NamedTuple):
+    """What tells encoded chunks apart."""
+
+    voice: Voice
+    chunk: Chunk
+
+
+@dataclass(frozen=True, slots=True)
+class Ensemble:
+    """What paints one run: a checkpoint's UNet, and who tells it of prompts."""
+
+    checkpoint: str
+    unet: Name
+    voice: Voice
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a request needs: an ensemble for each of its runs, the first its base's, and a VAE."""
+
+    ensembles: tuple[Ensemble, ...]
+    vae: Name
+
+    @property
+    def checkpoint(self) -> str:
+        """Its base's id."""
+        return self.ensembles[0].checkpoint
+
+    @property
+    def encoders(self) -> tuple[Name, ...]:
+        """What it needs to encode its prompts."""
+        return tuple(dict.fromkeys(ensemble.voice.encoders for ensemble in self.ensembles))
+
+    @property
+    def painters(self) -> tuple[Name, ...]:
+        """What it needs once they are encoded."""
+        return (*dict.fromkeys(ensemble.unet for ensemble in self.ensembles), self.vae)
+
+    def whose(self, name: Name) -> str:
+        """The id of the checkpoint that a network is for."""
+        users = (one.checkpoint for one in self.ensembles if name in (one.unet, one.voice.encoders))
+        return next(users, self.checkpoint)
+
+
+@dataclass(slots=True)
+class Held:
+    """Networks that a request needs, in use by it; some may still be coming."""
+
+    networks: dict[Name, Resident[Loaded]]
+
+    @property
+    def is_here(self) -> bool:
+        """Whether all of them have come; raises what one of them could not be brought for."""
+        for resident in self.networks.values():
+            if resident.error is not None:
+                raise resident.error
+        return all(resident.part is not None for resident in self.networks.values())
+
+    def unet(self, name: Name) -> Unet:
+        """One of them."""
+        unet = self.networks[name].part
+        assert isinstance(unet, Unet)
+        return unet
+
+    def vae(self, name: Name) -> Vae:
+        """One of them."""
+        vae = self.networks[name].part
+        assert isinstance(vae, Vae)
+        return vae
+
+    def encoders(self, name: Name) -> TextEncoders:
+        """One of them."""
+        encoders = self.networks[name].part
+        assert isinstance(encoders, TextEncoders)
+        return encoders
 
 
 class Models:
-    """Networks by file, on one device and in one precision, and the prompts that were last encoded."""
+    """Networks on one device and in one precision, and the prompts that were last encoded."""
 
-    def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, device: torch.device, dtype: torch.dtype, budget: Budget | None = None) -> None:
         torch.backends.cudnn.deterministic = True  # no algorithm that sums in whatever order its threads come by
         self.device = device
         self._dtype = dtype
-        self._networks: Residency[Network] = Residency(_budget(device), _size)
-        self._conditionings: Residency[Conditioning] = Residency(REMEMBERED_PROMPTS, _size_of_conditioning)
+        budget = budget or choose_budget(device)
+        self._networks: Residency[Name, Loaded] = Residency(budget.device)
+        self._aside: Residency[Name, Loaded] | None = None if device.type == "cpu" else Residency(budget.host)
+        self._conditionings: Residency[TextName, Conditioning] = Residency(REMEMBERED_PROMPTS)
+        self._loader: Loader[Name, Loaded] = Loader()
+        self._known: dict[tuple[str, Mark], tuple[Architecture, Mapping[Part, int]]] = {}
 
-    def take_unet(self, files: CheckpointFiles, kind: Kind) -> Unet:
-        """The checkpoint's UNet, which must be of this kind, in use until it is given back.
+    def unet_name(self, files: CheckpointFiles, kind: Kind) -> Name:
+        """Of the checkpoint's UNet, which must be of this kind.
 
         Raises:
             ServiceUnavailable: names the file and what is wrong with it.
         """
-        unet = self._networks.take(("unet", files.unet), lambda: load_unet(files.unet, self.device, self._dtype))
-        assert isinstance(unet, Unet)
-        if unet.kind != kind:
-            self.give_unet_back(files)
-            raise ServiceUnavailable(f"{files.unet} is a {unet.kind}, and a {kind} is needed here")
-        return unet
+        name = Name("unet", files.unet, _mark(files.unet), _loras(files.loras, lambda lora: lora.unet))
+        found = self._look(name)[0].kind
+        if found != kind:
+            raise ServiceUnavailable(f"{files.unet} is a {found}, and a {kind} is needed here")
+        return name
 
-    def give_unet_back(self, files: CheckpointFiles) -> None:
-        """One image less needs the checkpoint's UNet."""
-        self._networks.give_back(("unet", files.unet))
-
-    @contextmanager
-    def vae(self, files: CheckpointFiles) -> Iterator[Vae]:
-        """The checkpoint's VAE, for the block; raises as `take_unet` does."""
+    def vae_name(self, files: CheckpointFiles) -> Name:
+        """Raises as `unet_name` does."""
         path = files.vae or files.unet
-        with self._networks.using(("vae", path), lambda: load_vae(path, self.device, self._dtype)) as vae:
-            assert isinstance(vae, Vae)
-            yield vae
+        return Name("vae", path, _mark(path))
 
-    def conditioning(self, files: CheckpointFiles, kind: Kind, chunk: Chunk) -> Conditioning:
-        """What a UNet of this kind is told of one chunk of a prompt; raises as `take_unet` does."""
+    def voice(self, files: CheckpointFiles, kind: Kind) -> Voice:
+        """Raises as `unet_name` does."""
         path = files.text_encoders or files.unet
+        loras = _loras(files.loras, lambda lora: lora.text_encoders)
+        return Voice(Name("text", path, _mark(path), loras), kind, files.clip_skip)
 
-        def encode() -> Conditioning:
-            with self._networks.using(("text", path), load) as encoders:
-                assert isinstance(encoders, TextEncoders)
-                return encoders.encode(chunk, kind, files.clip_skip)
+    def architecture(self, unet: Name) -> Architecture:
+        """What a UNet's file says of itself, which is known before it is loaded."""
+        return self._look(unet)[0]
 
-        def load() -> TextEncoders:
-            return load_text_encoders(path, self.device, self._dtype)
+    def hold(self, names: Iterable[Name], wanted: Wanted, keep: Iterable[Name] = ()) -> Held | None:
+        """Some of the networks that a request wants, in use until they are let go; None while there is no room for all.
 
-        with self._conditionings.using((path, kind, files.clip_skip, chunk), encode) as conditioning:
-            return conditioning
+        What is on the disk comes by itself; `settle` notices. Nothing that is to be kept leaves for them.
+        """
+        networks = self._networks.hold({name: self._size(name) for name in names}, keep)
+        if networks is None:
+            return None
+        for name, resident in networks.items():
+            if resident.part is None:
+                self._bring(name, wanted.whose(name))
+        return Held(networks)
+
+    def let_go(self, held: Held) -> None:
+        """One user less of these."""
+        self._networks.give_back(held.networks.values())
+        held.networks = {}
+
+    def prefetch(self, wanted: Wanted, keep: Collection[Name]) -> None:
+        """Bring what a request will need, as far as there is room for it beside what is in use or to be kept."""
+        for names in (wanted.encoders, wanted.painters):
+            if sum(map(self._size, names)) <= self._networks.budget:
+                held = self.hold(names, wanted, keep)
+                if held is None:
+                    return
+                self.let_go(held)
+            keep = {*keep, *names}
+
+    def told(self, voice: Voice, chunk: Chunk) -> Conditioning | None:
+        """What a voice says of a chunk, if it is remembered."""
+        return self._conditionings.find(TextName(voice, chunk))
+
+    def remember(self, voice: Voice, chunk: Chunk, told: Conditioning) -> None:
+        """For the next who says the same."""
+        self._conditionings.put(TextName(voice, chunk), told, told.context.nbytes + told.pooled.nbytes)
+
+    def settle(self) -> None:
+        """Take in what has come from the disk."""
+        for load in self._loader.finished():
+            if load.error is not None:
+                self._networks.failed(load.key, load.error)
+            elif load.part is not None:
+                if self._aside is not None:
+                    self._aside.put(load.key, load.part, load.due)
+                self._arrive(load.key, load.part)
+
+    def wait(self, seconds: float) -> None:
+        """Until something has come from the disk, or so long."""
+        self._loader.wait(seconds)
+
+    def how_far(self, held: Held | None, checkpoint: str) -> ServiceUnavailable:
+        """What to tell those who have waited long enough."""
+        if held is None:
+            return ServiceUnavailable(
+                f"{checkpoint} waits for memory that other checkpoints' images are using", A_WHILE
+            )
+        loads = [load for load in self._loader.under_way if load.key in held.networks]
+        done, due = sum(load.done for load in loads), sum(load.due for load in loads)
+        left = [load.seconds_left for load in loads if load.seconds_left is not None]
+        seconds = math.ceil(sum(left)) if len(left) == len(loads) else A_WHILE
+        sentence = f"{checkpoint} is being loaded: {done / 1e6:,.0f} of {due / 1e6:,.0f} MB are there"
+        return ServiceUnavailable(sentence, max(1, min(seconds, LONGEST_PAUSE)))
+
+    @property
+    def loads(self) -> int:
+        """How many networks have come from the disk, or failed to."""
+        return self._loader.over
+
+    @property
+    def loading(self) -> tuple[Loading, ...]:
+        """What is coming from the disk; may be asked from another thread, as `memory` may."""
+        return tuple(Loading(load.what, load.done, load.due) for load in self._loader.under_way)
+
+    @property
+    def memory(self) -> tuple[Memory, ...]:
+        """How much of each place is taken."""
+        places = [Memory(self.device.type, self._networks.size, self._networks.budget)]
+        return (*places, *([Memory("host", self._aside.size, self._aside.budget)] if self._aside else []))
 
     def claim(self, size: int) -> None:
         """So many bytes are taken by what requests hold; networks that nobody uses make room for it."""
@@ -81,6 +263,68 @@ class Models:
     def disclaim(self, size: int) -> None:
         """They are free again."""
         self._networks.disclaim(size)
+
+    def _bring(self, name: Name, checkpoint: str) -> None:
+        """From aside at once, from the disk in time."""
+        if self._aside is not None and (kept := self._aside.find(name)) is not None:
+            self._arrive(name, kept)
+            return
+        what = f"{checkpoint}: {_WHAT[name.part]}"
+        self._loader.begin(Load(name, what, self._size(name), partial(self._load, name)))
+
+    def _load(self, name: Name, note: Note) -> Loaded:
+        """In the loader's thread."""
+        host, loras = torch.device("cpu"), [StrongLora(open_lora(path), strength) for path, _, strength in name.loras]
+        network: Loaded
+        if name.part == "unet":
+            network = load_unet(name.path, host, self._dtype, loras, note)
+        elif name.part == "text":
+            network = load_text_encoders(name.path, host, self._dtype, loras, note)
+        else:
+            network = load_vae(name.path, host, self._dtype, note)
+        is_kept = self._aside is not None and self._size(name) <= self._aside.budget
+        return pinned(network) if is_kept and self.device.type == "cuda" else network
+
+    def _arrive(self, name: Name, network: Loaded) -> None:
+        """Those who hold it hear why it cannot be brought onto the device."""
+        try:
+            self._networks.arrived(name, network if self.device.type == "cpu" else copied(network, self.device))
+        except Exception as error:
+            self._networks.failed(name, error)
+
+    def _size(self, name: Name) -> int:
+        """Bytes of its weights."""
+        sizes = self._look(name)[1]
+        parts: Iterable[Part] = ("text_encoder", "text_encoder_2") if name.part == "text" else (name.part,)
+        return sum(sizes.get(part, 0) for part in parts)
+
+    def _look(self, name: Name) -> tuple[Architecture, Mapping[Part, int]]:
+        """What the file says of itself, and the bytes of its parts."""
+        key = name.path, name.mark
+        if key not in self._known:
+            weights = open_weights(name.path)
+            self._known[key] = weights.architecture, weights.sizes(self._dtype)
+            if len(self._known) > REMEMBERED_FILES:
+                del self._known[next(iter(self._known))]
+        return self._known[key]
+
+
+_WHAT = {"unet": "UNet", "text": "text encoders", "vae": "VAE"}
+
+
+def _mark(path: str) -> Mark:
+    """Of a file that is not there, nothing: opening it says so."""
+    place = Path(path)
+    files = sorted(place.rglob("*.safetensors")) if place.is_dir() else [place]
+    try:
+        stats = [(str(file), file.stat()) for file in files]
+    except OSError:
+        return ()
+    return tuple((name, stat.st_mtime_ns, stat.st_size) for name, stat in stats)
+
+
+def _loras(loras: Iterable[LoraFile], strength: Callable[[LoraFile], float]) -> tuple[tuple[str, Mark, float], ...]:
+    return tuple((one.path, _mark(one.path), strength(one)) for one in loras if strength(one))
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -96,19 +340,3 @@ def choose_dtype(wanted: Precision, device: torch.device) -> torch.dtype:
         return torch.float32 if wanted == "float32" else torch.bfloat16
     native = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
     return torch.bfloat16 if native else torch.float32
-
-
-def _budget(device: torch.device) -> int:
-    """Bytes that networks may take: most of a GPU, or half of the machine's memory."""
-    if device.type == "cuda":
-        return int(0.8 * torch.cuda.mem_get_info(device)[1])
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-
-
-def _size(network: Network) -> int:
-    modules = [network.first, network.second] if isinstance(network, TextEncoders) else [network.network]
-    return sum(weight.numel() * weight.element_size() for module in modules if module for weight in module.parameters())
-
-
-def _size_of_conditioning(conditioning: Conditioning) -> int:
-    return sum(part.numel() * part.element_size() for part in (conditioning.context, conditioning.pooled))

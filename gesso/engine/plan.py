@@ -1,10 +1,10 @@
 """A request as legs: the runs of one model after another that make its images, everything constant worked out.
 
-It is worked out piece by piece, so that a request of many words, or of a checkpoint that is not loaded, keeps nobody
-waiting for longer than one piece takes.
+It is worked out piece by piece, so that a request of many words keeps nobody waiting for longer than one piece takes,
+and says on the way which networks (of those `wanted`) it needs next.
 """
 
-from collections.abc import Generator, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
@@ -17,14 +17,14 @@ from gesso.diffusion.schedulers import Diffusion
 from gesso.diffusion.solver_table import SolverTable, compile_table
 from gesso.diffusion.span import DenoisingEnd, DenoisingStart, Span, Strength, WholeRun
 from gesso.engine.messages import CheckpointFiles, Paint
-from gesso.engine.models import Models
+from gesso.engine.models import Ensemble, Held, Models, Name, Voice, Wanted
 from gesso.errors import BadRequest
 from gesso.prompt.chunks import Chunk
 from gesso.prompt.understanding import Stretch
 from gesso.sdxl.architecture import Kind
 from gesso.sdxl.text import LENGTH, Conditioning, end_to_end
 from gesso.sdxl.unet import Told, Unet
-from gesso.sdxl.vae import Posterior
+from gesso.sdxl.vae import Posterior, Vae
 
 EMPTY_CHUNK = Chunk((), ())
 
@@ -41,20 +41,22 @@ class Words(NamedTuple):
         return self.positive if zeros_for_empty and self.unsaid else self.positive + self.negative
 
 
-def call_key(files: CheckpointFiles, request: Paint, chunks: int) -> Hashable:
+def call_key(unet: Name, request: Paint, chunks: int) -> Hashable:
     """What images must have in common to share a UNet call, and what a call costs beside the number of its rows."""
-    return files.unet, request.width, request.height, chunks
+    return unet, request.width, request.height, chunks
 
 
 @dataclass(frozen=True, slots=True)
 class Leg:
-    """One model's run. `latents`, `predictions`: [evaluations, 4] and `noise`: [evaluations], float32, of the table.
+    """One model's run: a checkpoint's id, its UNet and what tells that apart. `latents`, `predictions` [evaluations, 4]
+    and `noise` [evaluations] are the table's, float32.
 
     `conditional` and `unconditional` say for every evaluation what the rows are told; without guidance the latter is
     empty.
     """
 
-    files: CheckpointFiles
+    checkpoint: str
+    name: Name
     unet: Unet
     table: SolverTable
     latents: Tensor
@@ -70,7 +72,7 @@ class Leg:
 
     def batch_key(self, request: Paint, evaluation: int) -> Hashable:
         """Images of equal key can share a UNet call at this evaluation."""
-        return call_key(self.files, request, len(self.conditional[evaluation].context) // LENGTH)
+        return call_key(self.name, request, len(self.conditional[evaluation].context) // LENGTH)
 
     def rows(self, evaluation: int) -> tuple[Told, ...]:
         """What the rows of one evaluation are told: the conditional one and, with guidance, the unconditional one."""
@@ -86,51 +88,71 @@ class Plan:
     """
 
     legs: tuple[Leg, ...]
+    held: Held
+    vae: Vae
     latent_shape: tuple[int, int, int]
     posterior: Posterior | None
     size: int
 
 
-Planning = Generator[None, None, Plan]
-"""Yields between two pieces of the work; closing it gives back whatever it took."""
+Needs = tuple[Name, ...]
+Planning = Generator[Needs | None, Held | None, Plan]
+"""Yields between two pieces of the work: the networks that the next one needs, which it is to be sent, held and all
+here; or None. Closing it gives back whatever it took."""
 
 
-def plan(request: Paint, models: Models) -> Planning:
-    """The plan of a request. Its UNets are in use, and its bytes claimed, until it is abandoned.
+def wanted(request: Paint, models: Models) -> Wanted:
+    """The networks that a request needs.
+
+    Raises:
+        ServiceUnavailable: a checkpoint is not there, is no checkpoint, or is of the wrong kind.
+    """
+    ensembles = [
+        Ensemble(run.files.id, models.unet_name(run.files, run.kind), models.voice(run.files, run.kind))
+        for run in _runs(request)
+    ]
+    return Wanted(tuple(ensembles), models.vae_name(request.checkpoint))
+
+
+def plan(request: Paint, wanted: Wanted, models: Models) -> Planning:
+    """The plan of a request. What it holds is in use, and its bytes claimed, until it is abandoned.
+
+    First the text encoders are needed, and then what paints: a device that has no room for both has it for one.
 
     Raises:
         BadRequest: the scheduler cannot run as asked.
-        ServiceUnavailable: a checkpoint cannot be loaded, or is of the wrong kind.
+        ServiceUnavailable: a checkpoint was lent what does not suit it.
     """
-    legs: list[Leg] = []
+    outlines = []
+    for run, ensemble in zip(_runs(request), wanted.ensembles, strict=True):
+        outlines.append(_outline(request, run, ensemble, models))
+        yield None
+    _require_one_noise_schedule(request, outlines)
+    encoded = yield from _encode(outlines, models)
+    held = yield wanted.painters
+    assert held is not None
     try:
-        for run in _runs(request):
-            legs.append((yield from _leg(request, models, *run)))
-        _require_one_noise_schedule(request, legs)
-        with models.vae(request.checkpoint) as vae:
-            shape = vae.latent_shape(request.width, request.height)
-            posterior = None
-            if request.start is not None:
-                yield
-                pixels = request.start.pixels
-                posterior = vae.encode(pixels.rgb, pixels.width, pixels.height)
+        legs = []
+        for outline in outlines:
+            yield None
+            legs.append(_leg(request, outline, encoded, held, models.device))
+        vae, posterior = held.vae(wanted.vae), None
+        if request.start is not None:
+            yield None
+            pixels = request.start.pixels
+            posterior = vae.encode(pixels.rgb, pixels.width, pixels.height)
     except BaseException:
-        _give_back(legs, models)
+        models.let_go(held)
         raise
     size = _size(legs)
     models.claim(size)
-    return Plan(tuple(legs), shape, posterior, size)
+    return Plan(tuple(legs), held, vae, vae.latent_shape(request.width, request.height), posterior, size)
 
 
 def abandon(plan: Plan, models: Models) -> None:
     """Give back what `plan` took."""
-    _give_back(plan.legs, models)
+    models.let_go(plan.held)
     models.disclaim(plan.size)
-
-
-def _give_back(legs: Sequence[Leg], models: Models) -> None:
-    for leg in legs:
-        models.give_unet_back(leg.files)
 
 
 def _size(legs: Sequence[Leg]) -> int:
@@ -140,59 +162,111 @@ def _size(legs: Sequence[Leg]) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
-def _require_one_noise_schedule(request: Paint, legs: Sequence[Leg]) -> None:
+def _require_one_noise_schedule(request: Paint, outlines: Sequence["_Outline"]) -> None:
     """Between base and refiner a latent is as noisy as the schedule says, and so both must mean the same schedule."""
     shares = request.refinement is not None and request.refinement.high_noise_fraction > 0
-    if shares and len({leg.unet.zero_terminal_snr for leg in legs}) > 1:
-        base, refiner = (leg.files.id for leg in legs)
+    if shares and len({outline.diffusion.zero_terminal_snr for outline in outlines}) > 1:
+        assert request.refinement is not None
+        base, refiner = request.checkpoint.id, request.refinement.checkpoint.id
         raise BadRequest(
             f"the refiner {refiner!r} cannot take over from {base!r}, of which only one was trained to pure noise "
             "(zero terminal SNR); ask for a high-noise fraction of 0 or 1"
         )
 
 
-def _runs(request: Paint) -> Iterator[tuple[CheckpointFiles, Kind, Span, int]]:
-    """Each model's files and kind, its part of the noise schedule, and how many of the request's steps came before."""
+class _Run(NamedTuple):
+    """A model's files and kind, its part of the noise schedule, and how many of the request's steps came before."""
+
+    files: CheckpointFiles
+    kind: Kind
+    span: Span
+    steps_before: int = 0
+
+
+def _runs(request: Paint) -> Iterator[_Run]:
+    """One after the other."""
     refinement = request.refinement
     if request.start is not None:
-        yield request.checkpoint, "base", Strength(request.start.strength), 0
+        yield _Run(request.checkpoint, "base", Strength(request.start.strength))
     elif refinement is None:
-        yield request.checkpoint, "base", WholeRun(), 0
+        yield _Run(request.checkpoint, "base", WholeRun())
     elif refinement.high_noise_fraction == 0:
-        yield request.checkpoint, "base", WholeRun(), 0
-        yield refinement.checkpoint, "refiner", Strength(refinement.strength), request.steps
+        yield _Run(request.checkpoint, "base", WholeRun())
+        yield _Run(refinement.checkpoint, "refiner", Strength(refinement.strength), request.steps)
     else:
-        yield request.checkpoint, "base", DenoisingEnd(refinement.high_noise_fraction), 0
-        yield refinement.checkpoint, "refiner", DenoisingStart(refinement.high_noise_fraction), 0
+        yield _Run(request.checkpoint, "base", DenoisingEnd(refinement.high_noise_fraction))
+        yield _Run(refinement.checkpoint, "refiner", DenoisingStart(refinement.high_noise_fraction))
 
 
-def _leg(
-    request: Paint, models: Models, files: CheckpointFiles, kind: Kind, span: Span, steps_before: int
-) -> Generator[None, None, Leg]:
-    unet = models.take_unet(files, kind)
+class _Outline(NamedTuple):
+    """A leg as far as it is known without its networks: its table, and the words that hold at each evaluation."""
+
+    ensemble: Ensemble
+    diffusion: Diffusion
+    table: SolverTable
+    words: tuple[Words, ...]
+    zeros_for_empty: bool
+
+    @property
+    def chunks(self) -> Iterable[Chunk]:
+        """Those that have to be encoded."""
+        return dict.fromkeys(chunk for one in self.words for chunk in one.chunks(self.zeros_for_empty))
+
+
+def _outline(request: Paint, run: _Run, ensemble: Ensemble, models: Models) -> _Outline:
+    known = models.architecture(ensemble.unet)
+    diffusion = Diffusion(known.prediction_type, known.zero_terminal_snr)
+    table = compile_table(request.scheduler, request.steps, run.span, diffusion)
+    steps = _prompt_steps(table, run.span, request.steps, run.steps_before)
+    words = tuple(_words(request, step) for step in steps)
+    return _Outline(ensemble, diffusion, table, words, known.force_zeros_for_empty_prompt)
+
+
+Encoded = dict[tuple[Voice, Chunk], Conditioning]
+
+
+def _encode(outlines: Sequence[_Outline], models: Models) -> Generator[Needs | None, Held | None, Encoded]:
+    """What the legs are told of every chunk: remembered, or encoded now."""
+    encoded: Encoded = {}
+    missing = []
+    for outline in outlines:
+        voice = outline.ensemble.voice
+        for chunk in outline.chunks:
+            if (told := models.told(voice, chunk)) is not None:
+                encoded[voice, chunk] = told
+            else:
+                missing.append((voice, chunk))
+    if not missing:
+        return encoded
+    held = yield tuple(dict.fromkeys(voice.encoders for voice, _ in missing))
+    assert held is not None
     try:
-        diffusion = Diffusion(unet.prediction_type, unet.zero_terminal_snr)
-        table = compile_table(request.scheduler, request.steps, span, diffusion)
-        steps = _prompt_steps(table, span, request.steps, steps_before)
-        words = [_words(request, step) for step in steps]
-        encoded: dict[Chunk, Conditioning] = {}
-        for chunk in dict.fromkeys(chunk for one in words for chunk in one.chunks(unet.zeros_for_empty)):
-            yield
-            encoded[chunk] = models.conditioning(files, kind, chunk)
-        conditional, unconditional = _told(request, unet, table, _prompts(unet, words, encoded), models.device)
-        return Leg(
-            files=files,
-            unet=unet,
-            table=table,
-            latents=torch.tensor(table.latents, dtype=torch.float32).to(models.device),
-            predictions=torch.tensor(table.predictions, dtype=torch.float32).to(models.device),
-            noise=torch.tensor(table.noise, dtype=torch.float32).to(models.device),
-            conditional=conditional,
-            unconditional=unconditional,
-        )
-    except BaseException:
-        models.give_unet_back(files)
-        raise
+        for voice, chunk in missing:
+            yield None
+            told = held.encoders(voice.encoders).encode(chunk, voice.kind, voice.clip_skip)
+            models.remember(voice, chunk, told)
+            encoded[voice, chunk] = told
+    finally:
+        models.let_go(held)
+    return encoded
+
+
+def _leg(request: Paint, outline: _Outline, encoded: Encoded, held: Held, device: torch.device) -> Leg:
+    ensemble, table = outline.ensemble, outline.table
+    unet = held.unet(ensemble.unet)
+    by_chunk = {chunk: encoded[ensemble.voice, chunk] for chunk in outline.chunks}
+    conditional, unconditional = _told(request, unet, table, _prompts(unet, outline.words, by_chunk), device)
+    return Leg(
+        checkpoint=ensemble.checkpoint,
+        name=ensemble.unet,
+        unet=unet,
+        table=table,
+        latents=torch.tensor(table.latents, dtype=torch.float32).to(device),
+        predictions=torch.tensor(table.predictions, dtype=torch.float32).to(device),
+        noise=torch.tensor(table.noise, dtype=torch.float32).to(device),
+        conditional=conditional,
+        unconditional=unconditional,
+    )
 
 
 def _prompt_steps(table: SolverTable, span: Span, steps: int, steps_before: int) -> list[int]:

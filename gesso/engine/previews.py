@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import structlog
+import torch
 from torch import Tensor
 
 from gesso.diffusion.denoised import estimate
 from gesso.diffusion.schedulers import Diffusion
 from gesso.engine.flight import InFlight
-from gesso.engine.messages import CheckpointFiles, Pixels, Preview
-from gesso.engine.models import Models
+from gesso.engine.messages import Pixels, Preview
 from gesso.engine.transfer import fetched
 from gesso.sdxl.colours import Colours, fit_colours
 
@@ -47,8 +47,8 @@ class _Begun:
 class Previews:
     """Previews of those images whose requests ask for them; `clock` counts seconds."""
 
-    def __init__(self, models: Models, clock: Callable[[], float] = time.monotonic) -> None:
-        self._models = models
+    def __init__(self, device: torch.device, clock: Callable[[], float] = time.monotonic) -> None:
+        self._device = device
         self._clock = clock
         self._colours: dict[str, Colours] = {}
         self._shown: dict[tuple[str, int], float] = {}
@@ -77,16 +77,16 @@ class Previews:
     def _begin(self, images: Sequence[InFlight]) -> Iterator[_Begun]:
         for image in images:
             try:
-                pixels = self._colours_of(image.request.checkpoint).preview(_estimate(image))
+                pixels = self._colours_of(image).preview(_estimate(image))
                 yield _Begun(image.request.id, image.index, image.done, fetched(pixels))
             except Exception as error:  # nobody loses a picture for the sake of its preview
                 log.error("preview failed", request_id=image.request.id, exc_info=error)
 
-    def _colours_of(self, files: CheckpointFiles) -> Colours:
+    def _colours_of(self, image: InFlight) -> Colours:
+        files = image.request.checkpoint
         path = files.vae or files.unet
         if path not in self._colours:
-            with self._models.vae(files) as vae:
-                self._colours[path] = fit_colours(vae, self._models.device)
+            self._colours[path] = fit_colours(image.vae, self._device)
         return self._colours[path]
 
 

@@ -8,7 +8,8 @@ from gesso.diffusion.guidance import is_guided
 from gesso.engine.costs import Costs
 from gesso.engine.flight import InFlight
 from gesso.engine.messages import Paint, Timings
-from gesso.engine.plan import Plan, Planning, call_key
+from gesso.engine.models import Held, Wanted
+from gesso.engine.plan import Needs, Plan, Planning, call_key
 
 # Rough, before anything was measured: of a UNet row, of a decoded picture, of a text.
 ROW_SECONDS_PER_PIXEL = 5e-8
@@ -29,16 +30,29 @@ class Spent:
 
 @dataclass(slots=True, eq=False)
 class Request:
-    """`planning` while its plan is being worked out, then `plan`; `images` in flight; `unpainted` of all its images."""
+    """`planning` while its plan is being worked out, then `plan`; `needs` are the networks without which that cannot go
+    on, since `waiting_since`, `held` from when there is room for them. `has_room`: its images have, among those in
+    flight. `images` in flight; `unpainted` of all its images.
+    """
 
     paint: Paint
+    wanted: Wanted
     unpainted: int
     arrived_at: float = field(default_factory=time.monotonic)
     begun_at: float | None = None
     planning: Planning | None = None
+    needs: Needs | None = None
+    waiting_since: float = 0.0
+    has_room: bool = False
+    held: Held | None = None
     plan: Plan | None = None
     images: list[InFlight] = field(default_factory=list)
     spent: Spent = field(default_factory=Spent)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it needs a network that is not here; raises what that could not be brought for."""
+        return self.needs is not None and not (self.held is not None and self.held.is_here)
 
     @property
     def unadmitted(self) -> int:
@@ -69,7 +83,7 @@ class Request:
     def first_call(self) -> Hashable:
         """The key of its images' first UNet call."""
         heard = (self.paint.prompt, self.paint.negative_prompt)[: self.rows]
-        return call_key(self.paint.checkpoint, self.paint, max(len(schedule[0].chunks) for schedule in heard))
+        return call_key(self.wanted.ensembles[0].unet, self.paint, max(len(schedule[0].chunks) for schedule in heard))
 
     def _of_image(self, costs: Costs, leg_number: int, evaluation: int) -> float:
         """Seconds from this evaluation of this leg to the picture."""
@@ -90,14 +104,15 @@ class Request:
         return Timings(queue, spent.encode, spent.denoise, spent.decode, company)
 
 
-def expect(costs: Costs, paint: Paint) -> None:
+def expect(costs: Costs, request: Request) -> None:
     """Say what a request's work may cost, where nothing like it was measured yet."""
+    paint = request.paint
     pixels = paint.width * paint.height
     costs.expect(encode_key(paint), TEXT_SECONDS)
     costs.expect(decode_key(paint), PICTURE_SECONDS_PER_PIXEL * pixels)
-    for files in (paint.checkpoint, *([paint.refinement.checkpoint] if paint.refinement else [])):
+    for ensemble in request.wanted.ensembles:
         for chunks in {len(stretch.chunks) for stretch in paint.prompt + paint.negative_prompt}:
-            costs.expect(call_key(files, paint, chunks), ROW_SECONDS_PER_PIXEL * pixels)
+            costs.expect(call_key(ensemble.unet, paint, chunks), ROW_SECONDS_PER_PIXEL * pixels)
 
 
 def encode_key(paint: Paint) -> Hashable:

@@ -23,7 +23,14 @@ async def running_engine(settings: Settings) -> AsyncIterator[FakeEngine | Local
 def _engine(settings: Settings) -> FakeEngine | LocalEngine:
     if settings.engine == "fake":
         return FakeEngine()
-    return LocalEngine(settings.device, settings.precision, settings.threads)
+    return LocalEngine(
+        settings.device,
+        settings.precision,
+        settings.threads,
+        gpu_memory=settings.gpu_memory,
+        host_memory=settings.host_memory,
+        patience=settings.loading_patience,
+    )
 
 
 async def wait_until_ready(engine: FakeEngine | LocalEngine, seconds: float) -> bool:

@@ -13,9 +13,10 @@ from multiprocessing.connection import Connection
 
 import torch
 
-from gesso.engine.loop import Loop
+from gesso.engine.loop import PATIENCE, Loop
+from gesso.engine.memory import choose_budget
 from gesso.engine.messages import BEAT, Cancel, Command, Event, Heartbeat
-from gesso.engine.models import Models, Precision, choose_device, choose_dtype
+from gesso.engine.models import Models, choose_device, choose_dtype
 from gesso.logs import log_to_standard_error
 
 
@@ -51,6 +52,9 @@ def main() -> None:
     parser.add_argument("--device", required=True)
     parser.add_argument("--precision", required=True)
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--gpu-memory", type=int)
+    parser.add_argument("--host-memory", type=int)
+    parser.add_argument("--patience", type=float, default=PATIENCE)
     options = parser.parse_args()
     if options.threads is not None:
         torch.set_num_threads(options.threads)
@@ -58,13 +62,14 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the server, which ends this process in its own time
     line = Line(Connection(options.socket))
     threading.Thread(target=line.listen, daemon=True).start()
-    run(line, options.device, options.precision)
+    device = choose_device(options.device)
+    budget = choose_budget(device, options.gpu_memory, options.host_memory)
+    models = Models(device, choose_dtype(options.precision, device), budget)
+    run(line, Loop(models, line.send, options.patience), device)
 
 
-def run(line: Line, device_wanted: str, precision: Precision) -> None:
+def run(line: Line, loop: Loop, device: torch.device) -> None:
     """The loop, for ever."""
-    device = choose_device(device_wanted)
-    loop = Loop(Models(device, choose_dtype(precision, device)), line.send)
     threading.Thread(target=_beat, args=(line, loop, str(device)), daemon=True).start()
     while True:
         _take_commands(line, loop)
@@ -86,7 +91,7 @@ def _take_commands(line: Line, loop: Loop) -> None:
 def _beat(line: Line, loop: Loop, device: str) -> None:
     pause = threading.Event()
     while True:
-        work = (loop.ticks, loop.rows, loop.images, loop.waiting, loop.batches)
+        work = (loop.ticks, loop.rows, loop.images, loop.waiting, loop.batches, loop.loads, loop.loading, loop.memory)
         line.send(Heartbeat(*work, loop.stage, loop.stages, device))
         pause.wait(BEAT)
 

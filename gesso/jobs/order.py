@@ -5,16 +5,16 @@ Everything after this only obeys: an order is resolved once and never changed.
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from gesso.catalogue.catalogue import Catalogue
-from gesso.catalogue.entries import ParameterValue
 from gesso.catalogue.validation import ValidRequest
 from gesso.diffusion.span import Strength
 from gesso.engine.messages import CheckpointFiles, Paint, Pixels, Refinement, StartImage
 from gesso.errors import BadRequest, Problem
+from gesso.jobs.loras import asked_loras
 from gesso.prompt.understanding import Stretch, understand
 
 HIGHEST_DRAWN_SEED: Final = 999_999_999_999_995
@@ -29,10 +29,10 @@ class Order:
     slug: str
     cost_micro: int
     prompt: str
-    """With the style applied, as `negative_prompt`."""
+    """With the style applied, as `negative_prompt`, and with every LoRA named as a prompt can name it."""
     negative_prompt: str
-    request: Mapping[str, ParameterValue]
-    """The values asked for with the seed drawn, without the start image."""
+    request: Mapping[str, object]
+    """The values asked for with the seed drawn, without the start image, in the forms of JSON."""
 
     @property
     def id(self) -> str:
@@ -53,7 +53,7 @@ def resolve(
 
     `start_image` is what the parameter `image` names, read and brought to its final size; the picture gets the same.
 
-    Raises BadRequest for words that mean nothing, with all that do, and for a strength that leaves no step.
+    Raises BadRequest for words and LoRAs that mean nothing, with all that do, and for a strength that leaves no step.
     """
     problems: list[Problem] = []
     start = None if start_image is None else StartImage(start_image, valid.number("strength"))
@@ -61,15 +61,17 @@ def resolve(
     steps = _steps_taken(valid.integer("num_inference_steps"), start, refinement)
     prompt, negative_prompt = _words(valid, catalogue)
     seeds = _seeds(valid)
+    checkpoint = _files(catalogue, valid.endpoint.base(valid.values), models_dir)
+    asked = asked_loras(valid, prompt, negative_prompt, catalogue, models_dir, problems)
     understood = [
         _understood(parameter, text, steps, problems)
-        for parameter, text in (("prompt", prompt), ("negative_prompt", negative_prompt))
+        for parameter, text in (("prompt", asked.words), ("negative_prompt", negative_prompt))
     ]
     if problems:
         raise BadRequest.of(problems)
     paint = Paint(
         id=request_id,
-        checkpoint=_files(catalogue, valid.endpoint.base(valid.values), models_dir),
+        checkpoint=replace(checkpoint, loras=asked.files),
         prompt=understood[0],
         negative_prompt=understood[1],
         scheduler=valid.text("scheduler"),
@@ -82,9 +84,8 @@ def resolve(
         refinement=refinement,
         account=account_id,
     )
-    request = {name: value for name, value in valid.values.items() if name != "image"} | {"seed": seeds[0]}
     cost = valid.endpoint.price_microcredits * len(seeds)
-    return Order(paint, valid.endpoint.slug, cost, prompt, negative_prompt, request)
+    return Order(paint, valid.endpoint.slug, cost, asked.told, negative_prompt, _request(valid, seeds[0]))
 
 
 def _files(catalogue: Catalogue, checkpoint_id: str, models_dir: Path) -> CheckpointFiles:
@@ -111,6 +112,15 @@ def _words(valid: ValidRequest, catalogue: Catalogue) -> tuple[str, str]:
     if "style" not in valid.values:
         return prompt, negative_prompt
     return catalogue.styles[valid.text("style")].apply(prompt, negative_prompt)
+
+
+def _request(valid: ValidRequest, seed: int) -> Mapping[str, object]:
+    lists = {
+        name: [dict(zip(parameter.fields, row, strict=True)) for row in valid.rows(name)]
+        for name, parameter in valid.endpoint.parameters.items()
+        if parameter.type == "list"
+    }
+    return {name: value for name, value in valid.values.items() if name != "image"} | lists | {"seed": seed}
 
 
 def _understood(parameter: str, text: str, steps: int, problems: list[Problem]) -> tuple[Stretch, ...]:

@@ -2,10 +2,11 @@
 
     text      the two encoders learn to read captions
     unet      the base learns to paint them              (needs text)
+    polish    and then what is hard about them           (needs text, unet)
     outlines  the decoder's lower half learns outlines   (needs nothing)
     vae       the whole decoder learns crisp pixels      (needs outlines)
-    refiner   the base, learning the last of the noise   (needs text, unet)
-    looks     six fine-tunes of the base                 (needs unet)
+    refiner   the base, learning the last of the noise   (needs text, polish)
+    looks     six fine-tunes of the base                 (needs text, polish)
     all       these, one after the other
     world     a sheet of what there is to learn          (needs nothing)
     export    the files that ship                        (needs all)
@@ -38,17 +39,18 @@ from gesso.mini.training.sheets import decoded_sheet, drawn_sheet, painted_sheet
 from gesso.mini.training.speech import speech
 from gesso.mini.training.team import Team, together
 from gesso.mini.training.text import TextTraining, level, loss_and_accuracy, sample
-from gesso.mini.training.unet import LAST, Diet, Painter, diet_at, refiner_view, velocity_loss
+from gesso.mini.training.unet import HARD, LAST, Diet, Painter, diet_at, refiner_view, velocity_loss
 from gesso.mini.training.vae import COARSE_CROPS, COARSE_STEP, FINE_CROPS, Crop, coarse_loss, lesson, painting_loss
 from gesso.mini.world.looks import LOOKS, PLAIN, Look
 
 PACES = {
     "text": Pace(steps=1600, rate=2e-3),
     "unet": Pace(steps=11000, rate=4e-4, decay=0.5, average=0.998, matrix_rate=0.005),
+    "polish": Pace(steps=5000, rate=4e-4, decay=0.7, average=0.998, matrix_rate=0.005),
     "outlines": Pace(steps=2000, rate=6e-4, warmup=30, decay=0.9, average=0.99, weight_decay=0.0, matrix_rate=0.005),
     "vae": Pace(steps=650, rate=2e-4, warmup=30, decay=0.9, average=0.99, weight_decay=0.0, matrix_rate=0.002),
     "refiner": Pace(steps=250, rate=6e-4, warmup=10, decay=0.8, average=0.98, matrix_rate=0.006),
-    "looks": Pace(steps=130, rate=6e-4, warmup=10, decay=0.7, average=0.98, matrix_rate=0.006),
+    "looks": Pace(steps=250, rate=6e-4, warmup=10, decay=0.7, average=0.98, matrix_rate=0.006),
 }
 SEED = 57
 CAPTIONS = 192
@@ -140,9 +142,14 @@ def train_unet(workshop: Workshop, pace: Pace) -> None:
     _paint_along(workshop, models.base_unet(), workshop.painter(), pace, "unet", diet_at)
 
 
+def train_polish(workshop: Workshop, pace: Pace) -> None:
+    unet = workshop.unet("unet").train().requires_grad_(True)
+    _paint_along(workshop, unet, workshop.painter(), pace, "polish", lambda progress: HARD)
+
+
 def train_looks(workshop: Workshop, pace: Pace) -> None:
     for name, look in LOOKS.items():
-        unet = workshop.unet("unet").train().requires_grad_(True)
+        unet = workshop.unet("polish").train().requires_grad_(True)
         _paint_along(workshop, unet, workshop.painter(look), pace, f"look-{name}", lambda progress: LAST)
 
 
@@ -172,7 +179,7 @@ def _teachable(unet: UNet2DConditionModel) -> UNet2DConditionModel:
 
 
 def train_refiner(workshop: Workshop, pace: Pace) -> None:
-    painter, base = workshop.painter(), workshop.unet("unet")
+    painter, base = workshop.painter(), workshop.unet("polish")
     unet = _teachable(models.refiner_from(base).train().requires_grad_(True))
     run = Run(unet, pace, SEED, workshop.team)
 
@@ -214,6 +221,7 @@ def _crop(run: Run, crops: tuple[Crop, ...]) -> Crop:
 STAGES: dict[str, Callable[[Workshop, Pace], None]] = {
     "text": train_text,
     "unet": train_unet,
+    "polish": train_polish,
     "outlines": train_outlines,
     "vae": train_vae,
     "refiner": train_refiner,
@@ -223,7 +231,7 @@ STAGES: dict[str, Callable[[Workshop, Pace], None]] = {
 
 def export_family(workshop: Workshop, folder: Path) -> None:
     text = workshop.text()
-    names = {"base": "unet", "refiner": "refiner"} | {name: f"look-{name}" for name in LOOKS}
+    names = {"base": "polish", "refiner": "refiner"} | {name: f"look-{name}" for name in LOOKS}
     unets = {name: workshop.unet(stage) for name, stage in names.items() if workshop.state(stage).exists()}
     export(Family(text.encoder, text.encoder_2, workshop.vae(), unets), folder)
 

@@ -1,7 +1,7 @@
 """What a prompt means over a run: which weighted text holds until which step, and its chunks.
 
-Scheduling is read first and attention after it, in each text that a step comes to, as in AUTOMATIC1111. `AND` and
-`<lora:...>` are words.
+Scheduling is read first and attention after it, in each text that a step comes to, as in AUTOMATIC1111. `AND` is a
+word; a `<lora:...>` was taken out before (`gesso.prompt.loras`), and is words if it was not.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,27 +1,37 @@
 """A checkpoint's networks, built and filled from disk; nothing is asked of the network or of a hub's cache."""
 
-from collections.abc import Callable, Mapping
+import copy
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
 
 from gesso.errors import ServiceUnavailable
+from gesso.sdxl.lora import StrongLora
 from gesso.sdxl.network import UnetNetwork, form_of
 from gesso.sdxl.recordings import Recorded
 from gesso.sdxl.text import TextEncoders
 from gesso.sdxl.unet import Unet
 from gesso.sdxl.vae import Vae
 from gesso.sdxl.vae_network import VaeNetwork
-from gesso.sdxl.weights import open_weights
+from gesso.sdxl.weights import Note, open_weights, unnoted
 
 Network = TypeVar("Network", bound=nn.Module)
+Loaded = Unet | TextEncoders | Vae
 
 
-def load_unet(path: str, device: torch.device, dtype: torch.dtype) -> Unet:
-    """The UNet in the file at `path`.
+def load_unet(
+    path: str,
+    device: torch.device,
+    dtype: torch.dtype,
+    loras: Sequence[StrongLora] = (),
+    note: Note = unnoted,
+) -> Unet:
+    """The UNet in the file at `path`, changed by `loras`. `note` is told of the bytes of each weight as it comes.
 
     Raises:
         ServiceUnavailable: names the file and what is wrong with it.
@@ -31,7 +41,7 @@ def load_unet(path: str, device: torch.device, dtype: torch.dtype) -> Unet:
     if known.unet is None:
         raise ServiceUnavailable(f"{path} is a VAE alone, which paints nothing")
     network = _bare(path, UnetNetwork, known.unet)
-    weights.fill("unet", network, dtype)
+    weights.fill("unet", network, dtype, loras, note)
     network = _settled(network, device)
     return Unet(
         network,
@@ -68,18 +78,24 @@ def _bare(path: str, kind: Callable[[Mapping[str, Any]], Network], config: Mappi
         raise ServiceUnavailable(f"{path}: {error}") from None
 
 
-def load_vae(path: str, device: torch.device, dtype: torch.dtype) -> Vae:
-    """The VAE in the file at `path`; raises as `load_unet` does."""
+def load_vae(path: str, device: torch.device, dtype: torch.dtype, note: Note = unnoted) -> Vae:
+    """The VAE in the file at `path`; raises and notes as `load_unet` does."""
     weights = open_weights(path)
     if weights.architecture.vae is None:
         raise ServiceUnavailable(f"{path} has no VAE in it, and no other file was named to lend one")
     network = _bare(path, VaeNetwork, weights.architecture.vae)
-    weights.fill("vae", network, dtype)
+    weights.fill("vae", network, dtype, note=note)
     return Vae(_settled(network, device))
 
 
-def load_text_encoders(path: str, device: torch.device, dtype: torch.dtype) -> TextEncoders:
-    """The one or two text encoders in the file at `path`; raises as `load_unet` does."""
+def load_text_encoders(
+    path: str,
+    device: torch.device,
+    dtype: torch.dtype,
+    loras: Sequence[StrongLora] = (),
+    note: Note = unnoted,
+) -> TextEncoders:
+    """The one or two text encoders in the file at `path`; changed, raises and notes as `load_unet` does."""
     weights = open_weights(path)
     architecture = weights.architecture
     if architecture.text_encoder_2 is None:
@@ -87,13 +103,43 @@ def load_text_encoders(path: str, device: torch.device, dtype: torch.dtype) -> T
     with torch.device("meta"):
         second = CLIPTextModelWithProjection(CLIPTextConfig(**architecture.text_encoder_2))
         first = CLIPTextModel(CLIPTextConfig(**architecture.text_encoder)) if architecture.text_encoder else None
-    weights.fill("text_encoder_2", second, dtype)
+    weights.fill("text_encoder_2", second, dtype, loras, note)
     if first is not None:
-        weights.fill("text_encoder", first, dtype)
+        weights.fill("text_encoder", first, dtype, loras, note)
     return TextEncoders(
         first=None if first is None else _settled(first, device),
         second=_settled(second, device),
     )
+
+
+def copied(part: Loaded, device: torch.device) -> Loaded:
+    """The same once more, its weights on `device`."""
+    return _remade(part, lambda weight: weight.to(device, non_blocking=True))
+
+
+def pinned(part: Loaded) -> Loaded:
+    """The same, its weights where a GPU can fetch them by itself, several times as fast."""
+    return _remade(part, Tensor.pin_memory)
+
+
+def _remade(part: Loaded, make: Callable[[Tensor], Tensor]) -> Loaded:
+    if isinstance(part, TextEncoders):
+        first = None if part.first is None else _with_weights(part.first, make)
+        return replace(part, first=first, second=_with_weights(part.second, make))
+    if isinstance(part, Vae):
+        return Vae(_with_weights(part.network, make))
+    network = _with_weights(part.network, make)
+    return replace(part, network=network, call=Recorded(network))
+
+
+def _with_weights(network: Network, make: Callable[[Tensor], Tensor]) -> Network:
+    """A copy of `network` that has, instead of its weights and buffers, what is made of them."""
+    tensors: Iterable[Tensor] = (*network.parameters(), *network.buffers())
+    made: dict[int, Any] = {}
+    for tensor in tensors:
+        new = make(tensor)
+        made[id(tensor)] = nn.Parameter(new, requires_grad=False) if isinstance(tensor, nn.Parameter) else new
+    return copy.deepcopy(network, made)
 
 
 def _settled(network: Network, device: torch.device) -> Network:

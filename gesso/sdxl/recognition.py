@@ -6,7 +6,7 @@ embedded models do) carries its shape in its safetensors metadata, as JSON under
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from gesso.errors import ServiceUnavailable
@@ -33,8 +33,11 @@ PREDICTIONS: Mapping[str, PredictionType] = {
 }
 """What `modelspec.prediction_type` says (https://github.com/Stability-AI/ModelSpec), and what trainers write there."""
 
+LORA = r"lora_|.*(\.lora[._]|_lora\.|\.(hada_w|lokr_w|alpha$|diff$|dora_scale))"
+"""How a name of one of a LoRA's tensors begins."""
+
 FOREIGN = {
-    "a LoRA, which changes a checkpoint and is none": r"lora_|.*\.(lora[._]|hada_w|lokr_w|alpha$|diff$|dora_scale)",
+    "a LoRA, which changes a checkpoint and is none": LORA,
     "a ControlNet": r"control_model\.|controlnet_|input_hint_block\.",
     "an IP-Adapter": r"(image_proj|ip_adapter)\.",
     "an embedding (textual inversion)": r"(clip_[gl]|emb_params|string_to_param)($|\.)",
@@ -69,6 +72,11 @@ def recognise(path: str, shapes: Shapes, metadata: Mapping[str, str]) -> Archite
     if any(name.endswith("decoder.conv_in.weight") for name in shapes):
         return SDXL_VAE
     raise ServiceUnavailable(f"{path} has neither an SDXL UNet nor a VAE in it: it is no SDXL checkpoint")
+
+
+def is_lora(names: Iterable[str]) -> bool:
+    """Whether a file with tensors of these names changes a checkpoint and is none."""
+    return any(re.match(LORA, name) for name in names)
 
 
 def _stated(path: str, statement: str) -> Architecture:

@@ -72,7 +72,8 @@ class Recorded:
 def _record(call: Call, inputs: tuple[Tensor, ...]) -> _Recording:
     places = tuple(tensor.clone() for tensor in inputs)
     graph: Any = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, pool=_first().pool()):
+    # Only what this thread does is recorded; another may be bringing weights in meanwhile.
+    with torch.cuda.graph(graph, pool=_first().pool(), capture_error_mode="thread_local"):
         output = call(*places)
     return _Recording(graph, places, output)
 

@@ -86,7 +86,7 @@ def _opened(path: Path) -> Any:
     try:
         return cast(Any, safe_open(str(path), framework="pt"))
     except FileNotFoundError:
-        raise ServiceUnavailable(f"the checkpoint file {path} is not there") from None
+        raise ServiceUnavailable(f"the file {path} is not there") from None
     except (SafetensorError, OSError) as error:
         raise ServiceUnavailable(f"{path} is not a whole safetensors file: {error}") from None
 

@@ -1,6 +1,7 @@
 """A checkpoint on disk, in any of the forms that people have: its networks' weights, by the names of their modules."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,11 +24,19 @@ from gesso.sdxl.layout import (
     unet_name,
     vae_name,
 )
+from gesso.sdxl.lora import Change, StrongLora
 from gesso.sdxl.recognition import recognise
 from gesso.sdxl.tensors import Tensors, open_file, open_in_folder
 
 Place = tuple[str, int | None]
 """Where a weight lies: the tensor's name, and which third of it the weight is; None for the whole."""
+Strong = tuple[Mapping[str, Change], float]
+"""What is added to a network's weights, by their names, and how strongly."""
+Note = Callable[[int], None]
+
+
+def unnoted(_: int) -> None:
+    """Nobody watches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,24 +47,39 @@ class Shelf:
     prefix: str
     place: Callable[[str], Place]
 
+    @property
+    def size(self) -> int:
+        """How many numbers lie here."""
+        shapes = self.tensors.shapes()
+        return sum(math.prod(shapes[name]) for name in self._names())
+
     def require(self, module: nn.Module) -> None:
         """Raises ServiceUnavailable unless a network's weights are here, each of them and no others."""
         self._check_names({self.place(name)[0] for name in module.state_dict()})
 
-    def fill(self, module: nn.Module, dtype: torch.dtype) -> None:
-        """Give a network its weights."""
+    def fill(self, module: nn.Module, dtype: torch.dtype, changes: Sequence[Strong], note: Note) -> None:
+        """Give a network its weights, changed; what comes of it is rounded to `dtype` once."""
         self.require(module)
-        wanted = {name: (self.place(name), tensor.shape) for name, tensor in module.state_dict().items()}
-        state = {name: self._read(*place, shape).to(dtype) for name, (place, shape) in wanted.items()}
+        state = {}
+        for name, tensor in module.state_dict().items():
+            weight = self._read(*self.place(name), tensor.shape)
+            for changed, strength in changes:
+                if name in changed:
+                    weight = weight.float() + changed[name].read(strength, tensor.shape)
+            state[name] = weight.to(dtype)
+            note(state[name].nbytes)
         module.load_state_dict(state, strict=True, assign=True)
 
     def _check_names(self, wanted: set[str]) -> None:
-        held = {name for name in self.tensors.names if name.startswith(self.prefix) and not is_extra(name)}
+        held = self._names()
         if missing := sorted(wanted - held):
             raise ServiceUnavailable(
                 f"{self.tensors.path} lacks {len(missing)} weights that it should have, first {missing[0]}"
             )
         refuse_strangers(self.tensors.path, held - wanted)
+
+    def _names(self) -> set[str]:
+        return {name for name in self.tensors.names if name.startswith(self.prefix) and not is_extra(name)}
 
     def _read(self, source: str, third: int | None, shape: torch.Size) -> Tensor:
         tensor = self.tensors.read(source)
@@ -77,13 +101,30 @@ class Weights:
     architecture: Architecture
     _shelves: Mapping[Part, Shelf]
 
-    def fill(self, part: Part, module: nn.Module, dtype: torch.dtype) -> None:
-        """Give a network its weights, each of them and no others.
+    def fill(
+        self,
+        part: Part,
+        module: nn.Module,
+        dtype: torch.dtype,
+        loras: Sequence[StrongLora] = (),
+        note: Note = unnoted,
+    ) -> None:
+        """Give a network its weights, each of them and no others, and what `loras` add to them.
+
+        Changes are added in float32, in the order given; a strength of 0 leaves every bit as it is. `note` is told of
+        the bytes of each weight as it comes.
 
         Raises:
-            ServiceUnavailable: names the file and the first weight that is missing, does not belong or does not fit.
+            ServiceUnavailable: names the file and the first weight, or change of one, that is missing, does not belong
+                or does not fit.
         """
-        self._shelves[part].fill(module, dtype)
+        strong = [one for one in loras if one.strength]
+        changes = [(one.lora.changes(part, module, self.architecture.unet), one.strength) for one in strong]
+        self._shelves[part].fill(module, dtype, changes, note)
+
+    def sizes(self, dtype: torch.dtype) -> dict[Part, int]:
+        """Bytes of each part that is there, in this precision."""
+        return {part: shelf.size * dtype.itemsize for part, shelf in self._shelves.items() if shelf.size}
 
     def require(self, part: Part, module: nn.Module) -> None:
         """Raises as `fill` does, without reading more than headers; what does not fit is not noticed."""

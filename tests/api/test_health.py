@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from gesso.engine.fake import FakeEngine
-from gesso.engine.messages import EngineState
+from gesso.engine.messages import EngineState, Loading, Memory
 from tests.api.house import House
 
 
@@ -29,8 +29,14 @@ def test_a_server_lives_whatever_its_engine_does_and_is_ready_when_it_is(tmp_pat
             assert reply.json()["status"] == status
             assert reply.json()["reason"].startswith("The engine is")
             assert house.client.get("/livez").json() == {"status": "alive"}
-        engine.said = replace(engine.said, status="ready")
+        coming, memory = (Loading("one: UNet", 20, 50),), (Memory("cuda", 70, 100),)
+        engine.said = replace(engine.said, status="ready", loading=coming, memory=memory)
         reply = house.client.get("/readyz")
         assert reply.status_code == 200
-        assert reply.json() == {"status": "ready", "device": "cuda:0"}
+        assert reply.json() == {
+            "status": "ready",
+            "device": "cuda:0",
+            "loading": [{"what": "one: UNet", "done": 20, "due": 50}],
+            "memory": [{"place": "cuda", "taken": 70, "budget": 100}],
+        }
         assert house.client.head("/readyz").status_code == 200

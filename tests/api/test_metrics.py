@@ -9,10 +9,21 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gesso.engine.fake import FakeEngine
-from gesso.engine.messages import Batch, EngineState
+from gesso.engine.messages import Batch, EngineState, Loading, Memory
 from tests.api.house import SMALL, TXT2IMG, House
 
-BUSY = EngineState("ready", 40, 160, 3, 5, (Batch("one", 512, 768, 2), Batch("two", 1024, 1024, 1)), "cuda:0")
+BUSY = EngineState(
+    "ready",
+    ticks=40,
+    rows=160,
+    images=3,
+    waiting=5,
+    batches=(Batch("one", 512, 768, 2), Batch("two", 1024, 1024, 1)),
+    loads=6,
+    loading=(Loading("one: UNet", 20, 50), Loading("one: VAE", 0, 5)),
+    memory=(Memory("cuda", 70, 100), Memory("host", 9, 200)),
+    device="cuda:0",
+)
 
 
 class StagedEngine(FakeEngine):
@@ -89,6 +100,11 @@ def test_they_tell_how_the_engine_and_the_queue_are(own: House) -> None:
     assert samples[named("gesso_engine_rows_total")] == 160
     assert samples[named("gesso_engine_images", checkpoint="one", size="512x768")] == 2
     assert samples[named("gesso_engine_images", checkpoint="two", size="1024x1024")] == 1
+    assert samples[named("gesso_engine_memory_bytes", place="cuda")] == 70
+    assert samples[named("gesso_engine_memory_budget_bytes", place="host")] == 200
+    assert samples[named("gesso_engine_loads_total")] == 6
+    assert samples[named("gesso_engine_loading")] == 2
+    assert samples[named("gesso_engine_loading_bytes")] == 35
     statuses = {labels: value for (name, labels), value in samples.items() if name == "gesso_engine_status"}
     assert statuses == {
         frozenset({("status", status)}): float(status == "ready") for status in ("starting", "ready", "down")

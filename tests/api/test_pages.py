@@ -87,6 +87,8 @@ def test_the_documentation_has_every_parameter_with_its_default_and_range(house:
             assert f"<code>{name}</code>" in text
     for fact in ("512 to 2048, multiples of 8", "DPM++ 2M SDE Heun Karras", "film noir", "-1 to 999999999999999"):
         assert fact in text
+    list_of = "at most 8 objects, each with name, text of 1 to 200 characters; weight, a number from -4 to 4"
+    assert list_of in text
 
 
 def arguments(command: str, key: str) -> list[str]:

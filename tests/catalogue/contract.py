@@ -54,6 +54,9 @@ DEFAULTS = {
     "sdxl1.0-realvis": SIZED | {"scheduler": "DPM2 Karras", "num_inference_steps": 25},
     "sdxl-img2img": SHARED | {"image": REQUIRED, "base_model": "juggernaut", "guidance_scale": 6.5, "strength": 0.65},
 }
+ADDED: dict[str, tuple[object, ...]] = {"loras": ()}
+"""What these endpoints take beyond the documentation, all of it optional."""
+
 TEXT_SLUGS = [slug for slug in DEFAULTS if slug != "sdxl-img2img"]
 
 RANGES = {

@@ -124,7 +124,17 @@ WRONG = [
     ('[prices]\n"sdxl1.0-realvis" = 0.0000001', "finer than a millionth"),
     (MINE + "colour = 3", "checkpoint.0.colour: unknown key"),
     (MINE.replace("id =", "name ="), "checkpoint.0.id: is required"),
-    (MINE + 'kind = "lora"', "checkpoint.0.kind: Input should be 'base', 'refiner' or 'vae'"),
+    (MINE + 'kind = "pickle"', "checkpoint.0.kind: Input should be 'base', 'refiner', 'vae' or 'lora'"),
+    (MINE + 'kind = "lora"\nvae = "sdxl-base-1.0"', "a LoRA changes what others paint with, and borrows nothing"),
+    (MINE.replace('"mine"', '"my:lora"') + 'kind = "lora"', "'my:lora': a LoRA is named in prompts, so without any of"),
+    (
+        MINE + 'vae = "film"\n[[checkpoint]]\nid = "film"\ntitle = "F"\nkind = "lora"\nfile = "f.safetensors"',
+        "vae = 'film' has none of its own to lend",
+    ),
+    (
+        '[bindings]\n"sdxl1.0-realvis" = "film"\n[[checkpoint]]\nid = "film"\ntitle = "F"\nkind = "lora"\nfile = "f"',
+        "'sdxl1.0-realvis' needs a base, 'film' is a lora",
+    ),
     (MINE.replace('"mine"', '"mini-base"'), "checkpoint 'mini-base' is there twice"),
     (MINE + "clip_skip = 0", "checkpoint 'mine': clip_skip = 0 is none of 1 to 12"),
     (MINE + 'clip_skip = "2"', "checkpoint.0.clip_skip: Input should be a valid integer"),
@@ -152,6 +162,17 @@ WRONG = [
         "parameter eta: a number needs a minimum and a maximum",
     ),
     (ENDPOINT.format(slug="m", price=1) + "parameters.scheduler.choices = []", "an enum needs choices"),
+    (ENDPOINT.format(slug="m", price=1) + "parameters.loras.fields = {}", "parameter loras: a list needs fields"),
+    (
+        ENDPOINT.format(slug="m", price=1) + "parameters.loras.fields.name.minium = 1",
+        "parameter loras: name: .*minium: unknown key",
+    ),
+    (
+        ENDPOINT.format(slug="m", price=1)
+        + 'parameters.loras.fields.of = { type = "list", description = "", longest = 1, default = [], fields.a = '
+        '{ type = "string", description = "", default = "" } }',
+        "a list's fields cannot be lists",
+    ),
     (ENDPOINT.format(slug="m", price=1) + 'parameters.scheduler.choices = "all"', "there is no list 'all'"),
     (
         ENDPOINT.format(slug="m", price=1) + 'parameters.scheduler.choices = ["UniPC", "PNDM", "PLMS"]',

@@ -7,7 +7,7 @@ import pytest
 from gesso.catalogue.catalogue import Catalogue
 from gesso.catalogue.openapi import request_schema
 from gesso.catalogue.validation import read_request
-from tests.catalogue.contract import DEFAULTS, DESCRIPTIONS, RANGES, REQUIRED, TEXT_SCHEDULERS
+from tests.catalogue.contract import ADDED, DEFAULTS, DESCRIPTIONS, RANGES, REQUIRED, TEXT_SCHEDULERS
 
 
 @pytest.fixture(params=DEFAULTS)
@@ -26,10 +26,11 @@ def test_it_requires_what_is_required_and_lets_other_fields_pass(schema: dict[st
 
 
 def test_it_describes_every_field_with_its_default(schema: dict[str, Any], slug: str) -> None:
-    assert {name: field["description"] for name, field in schema["properties"].items()} == {
+    documented = {name: field for name, field in schema["properties"].items() if name not in ADDED}
+    assert {name: field["description"] for name, field in documented.items()} == {
         name: DESCRIPTIONS[name] for name in DEFAULTS[slug]
     }
-    assert {name: field.get("default", REQUIRED) for name, field in schema["properties"].items()} == DEFAULTS[slug]
+    assert {name: field.get("default", REQUIRED) for name, field in documented.items()} == DEFAULTS[slug]
 
 
 def test_it_gives_every_number_its_range(schema: dict[str, Any], slug: str) -> None:
@@ -61,3 +62,28 @@ def test_fields_look_as_documented(catalogue: Catalogue) -> None:
         "default": False,
     }
     assert fields["prompt"]["maxLength"] == 20_000
+
+
+def test_a_list_says_what_its_objects_are(catalogue: Catalogue) -> None:
+    field = request_schema(catalogue.endpoint("sdxl-img2img"))["properties"]["loras"]
+    assert (field["type"], field["default"], field["maxItems"]) == ("array", [], 8)
+    assert field["items"] == {
+        "type": "object",
+        "required": ["name"],
+        "properties": {
+            "name": {
+                "type": "string",
+                "description": "What the server's owner called it.",
+                "maxLength": 200,
+                "pattern": r"^[^\u0000]*[^\s\u0000][^\u0000]*$",
+            },
+            "weight": {
+                "type": "number",
+                "description": "How strongly; 1 is as it was trained.",
+                "default": 1,
+                "minimum": -4,
+                "maximum": 4,
+            },
+        },
+        "additionalProperties": False,
+    }

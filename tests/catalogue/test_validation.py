@@ -12,7 +12,7 @@ from gesso.catalogue.catalogue import Catalogue, load_catalogue
 from gesso.catalogue.validation import ValidRequest, read_request
 from gesso.errors import BadRequest
 from tests.catalogue.conftest import Ask
-from tests.catalogue.contract import DEFAULTS, LAST_SEED, RANGES, REQUIRED
+from tests.catalogue.contract import ADDED, DEFAULTS, LAST_SEED, RANGES, REQUIRED
 
 ACCEPTED: list[tuple[str, object, object]] = [
     ("samples", "1", 1),
@@ -142,9 +142,9 @@ def test_a_value_that_is_not_allowed_is_refused_with_the_reason(ask: Ask, name: 
 @pytest.mark.parametrize("absent", [{}, "null"])
 def test_what_is_left_out_or_null_has_its_default(ask: Ask, slug: str, absent: object) -> None:
     optional = {name: value for name, value in DEFAULTS[slug].items() if value is not REQUIRED}
-    values = ask(slug, **({} if absent == {} else dict.fromkeys(optional))).values
+    values = ask(slug, **({} if absent == {} else dict.fromkeys(optional | ADDED))).values
     assert {name: values[name] for name in optional} == optional | {"seed": None}
-    assert set(values) == set(DEFAULTS[slug])
+    assert {name: value for name, value in values.items() if name not in DEFAULTS[slug]} == ADDED
 
 
 @pytest.mark.parametrize("missing", [{}, {"prompt": None, "image": None}])
@@ -239,6 +239,54 @@ def test_a_known_field_without_effect_is_read_and_not_called_ignored(ask: Ask) -
     assert request.number("strength") == 0.5
 
 
+def test_a_list_is_read_object_by_object(ask: Ask) -> None:
+    sent = [
+        {"name": "film", "weight": "0.5"},
+        {"name": "ink"},
+        {"weight": -4, "name": "ink"},
+        {"name": "a", "weight": None},
+    ]
+    assert ask(loras=sent).rows("loras") == (("film", 0.5), ("ink", 1.0), ("ink", -4.0), ("a", 1.0))
+    assert ask(loras=[]).rows("loras") == ask().rows("loras") == ()
+
+
+WRONG_LISTS: list[tuple[object, str, str]] = [
+    ("film", "loras", '"film" is not a list; allowed is a list of at most 8 objects with name and weight'),
+    ({"name": "film"}, "loras", "an object is not a list; allowed is"),
+    ([{"name": "film"}] * 9, "loras", "a list of 9 is too long; allowed is a list of at most 8"),
+    (["film"], "loras[0]", '"film" is not an object; allowed is one with name and weight'),
+    ([{"weight": 1}], "loras[0].name", "is missing; allowed is text of 1 to 200 characters"),
+    ([{"name": " "}], "loras[0].name", '" " is empty; allowed is text'),
+    ([{"name": "x" * 201}], "loras[0].name", "is too long; allowed is text of 1 to 200 characters"),
+    ([{"name": 3}], "loras[0].name", "3 is not text; allowed is text"),
+    (
+        [{"name": "a"}, {"name": "b", "weight": 4.5}],
+        "loras[1].weight",
+        "4.5 is out of range; allowed is a number from -4",
+    ),
+    ([{"name": "a", "weight": math.nan}], "loras[0].weight", "nan is not finite; allowed is a number from -4 to 4"),
+    ([{"name": "a", "wieght": 1}], "loras[0].wieght", "is not known here; known are name and weight"),
+]
+
+
+@pytest.mark.parametrize(("sent", "where", "said"), WRONG_LISTS, ids=[f"{n}" for n in range(len(WRONG_LISTS))])
+def test_what_is_wrong_in_a_list_is_named_by_its_place(ask: Ask, sent: object, where: str, said: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        ask(loras=sent)
+    (problem,) = refused.value.problems
+    assert problem.parameter == where
+    assert said in problem.problem
+    assert can_be_sent(refused.value)
+
+
+def test_all_that_is_wrong_in_a_list_is_told_with_the_rest(ask: Ask) -> None:
+    with pytest.raises(BadRequest) as refused:
+        ask(loras=[{"name": "", "weight": 9, "half \ud83d": 1}, 5], samples=9)
+    named = [problem.parameter for problem in refused.value.problems]
+    assert sorted(named) == ["loras[0].half \\ud83d", "loras[0].name", "loras[0].weight", "loras[1]", "samples"]
+    assert can_be_sent(refused.value)
+
+
 def test_values_are_had_by_their_type(ask: Ask) -> None:
     request = ask(samples="2", guidance_scale=9, refiner="no")
     assert request.text("prompt") == "a red circle"
@@ -258,12 +306,15 @@ SCALARS = (
 )
 ANYTHING = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=5)
 
+LISTS = st.lists(ANYTHING | st.fixed_dictionaries({"name": st.text()}, optional={"weight": SCALARS}), max_size=9)
+
 
 @st.composite
 def bodies(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
     slug = draw(st.sampled_from(list(DEFAULTS)))
-    names = st.sampled_from(list(DEFAULTS[slug])) | st.text()
-    return slug, {"prompt": "a circle", "image": "data:,"} | draw(st.dictionaries(names, ANYTHING, max_size=6))
+    names = st.sampled_from([*DEFAULTS[slug], *ADDED]) | st.text()
+    fields = draw(st.dictionaries(names, ANYTHING, max_size=6) | st.fixed_dictionaries({"loras": LISTS}))
+    return slug, {"prompt": "a circle", "image": "data:,"} | fields
 
 
 def outcome(slug: str, body: dict[str, Any]) -> ValidRequest | BadRequest:
@@ -288,8 +339,9 @@ def test_any_body_is_read_within_its_limits_or_refused_with_an_answer_that_can_b
         assert result.problems
         assert can_be_sent(result)
         return
-    assert set(result.values) == set(DEFAULTS[slug])
-    assert set(result.ignored) == set(body) - set(DEFAULTS[slug])
+    assert set(result.values) == {*DEFAULTS[slug], *ADDED}
+    assert set(result.ignored) == set(body) - {*DEFAULTS[slug], *ADDED}
+    assert all(isinstance(name, str) and -4 <= weight <= 4 for name, weight in result.rows("loras"))
     assert 1 <= result.integer("samples") <= 4
     assert 0.1 <= result.number("guidance_scale") <= 25
     assert result.values["seed"] is None or 0 <= result.integer("seed") <= LAST_SEED

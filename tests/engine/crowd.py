@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 
 from gesso.diffusion.names import IMAGE_TO_IMAGE, TEXT_TO_IMAGE
-from gesso.engine.messages import CheckpointFiles, Paint, Pixels, Refinement, StartImage
+from gesso.engine.messages import CheckpointFiles, LoraFile, Paint, Pixels, Refinement, StartImage
 from gesso.engine.models import Models
 from gesso.prompt.understanding import understand
 from tests.engine.recording import RecordingLoop
-from tests.tiny import write_tiny
+from tests.tiny import write_tiny, write_tiny_lora
 
 Pictures = dict[tuple[str, int], Pixels]
 
@@ -27,15 +27,18 @@ PROMPTS = [
     "\\(a\\) [[[lake]]]",
 ]
 NEGATIVES = ["", "fog", "[deformed | disfigured], poorly drawn, [bad : wrong] anatomy", "dark " * 80]
+LORAS = ("ink", "clay")
 MOST_PRESENT = 12
 TROUBLE = "trouble"
 
 
 def write_checkpoints(folder: Path) -> Path:
-    """Two bases of unlike predictions and a refiner."""
+    """Two bases of unlike predictions, a refiner, and LoRAs."""
     write_tiny(folder / "one.safetensors", "base", "epsilon", seed=0)
     write_tiny(folder / "other.safetensors", "base", "v_prediction", seed=2)
     write_tiny(folder / "refiner.safetensors", "refiner", "epsilon", seed=1)
+    for seed, name in enumerate(LORAS):
+        write_tiny_lora(folder / f"{name}.safetensors", seed)
     return folder
 
 
@@ -60,7 +63,7 @@ def _request(folder: Path, number: int, size: tuple[int, int], dice: random.Rand
     first = dice.choice([number, number + 2**33])
     return Paint(
         id=str(number),
-        checkpoint=CheckpointFiles(name, str(folder / f"{name}.safetensors")),
+        checkpoint=CheckpointFiles(name, str(folder / f"{name}.safetensors"), loras=_loras(folder, dice)),
         prompt=understand(dice.choice(PROMPTS), steps).schedule,
         negative_prompt=understand(dice.choice(NEGATIVES), steps).schedule,
         scheduler=names[number // 2 % len(names)],
@@ -72,6 +75,13 @@ def _request(folder: Path, number: int, size: tuple[int, int], dice: random.Rand
         start=start,
         refinement=refinement,
     )
+
+
+def _loras(folder: Path, dice: random.Random) -> tuple[LoraFile, ...]:
+    """Half of the requests have one or both; some have the same."""
+    names = dice.choice([(), (), LORAS[:1], LORAS[1:], LORAS])
+    strength = dice.choice([0.5, 1.0])
+    return tuple(LoraFile(name, str(folder / f"{name}.safetensors"), strength, strength) for name in names)
 
 
 def alone(models: Models, requests: list[Paint]) -> Pictures:

@@ -14,6 +14,7 @@ from gesso.engine.loop import ROWS_AT_ONCE
 from gesso.engine.messages import CheckpointFiles, Paint, Refinement
 from gesso.engine.models import Models
 from gesso.sdxl.architecture import Architecture
+from gesso.sdxl.checkpoint import load_vae
 from gesso.sdxl.network import UnetNetwork
 from gesso.sdxl.unet import Told, Unet
 from gesso.sdxl.vae import Vae
@@ -30,7 +31,8 @@ def loop() -> Iterator[RecordingLoop]:
     assert all(slab.is_empty for slab in loop._slabs.values())
     assert loop.idle
     in_use = {key: one.users for key, one in loop._models._networks._residents.items() if one.users}
-    assert not in_use, "everything taken is given back"
+    assert not in_use, "everything held is let go"
+    assert loop._models._networks._claimed == 0
 
 
 def turn_until(loop: RecordingLoop, reached: Callable[[], bool]) -> None:
@@ -222,20 +224,19 @@ def test_an_image_of_no_numbers_fails_with_its_cause(loop: RecordingLoop, folder
 def test_a_vae_that_overflows_is_tried_in_float32_and_never_paints_black(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    models = Models(torch.device("cpu"), torch.bfloat16)
-    with models.vae(small_request(folder).checkpoint) as vae:
-        latent = torch.randn(vae.latent_shape(64, 64), generator=torch.Generator().manual_seed(0))
-        broken, exact = copy.deepcopy(vae.network), copy.deepcopy(vae.network).float()
-        for weight in broken.parameters():
-            weight.fill_(torch.nan)
-        overflowing = Vae(broken)
-        with monkeypatch.context() as patch:
-            patch.setattr("gesso.sdxl.vae.copy.deepcopy", lambda _: exact)
-            assert overflowing.decode(latent, 64, 64) == Vae(exact).decode(latent, 64, 64)
-        with monkeypatch.context() as patch:
-            patch.setattr("gesso.sdxl.vae.copy.deepcopy", lambda _: broken)
-            with pytest.raises(Exception, match="the VAE made numbers that are no numbers"):
-                overflowing.decode(latent, 64, 64)
+    vae = load_vae(small_request(folder).checkpoint.unet, torch.device("cpu"), torch.bfloat16)
+    latent = torch.randn(vae.latent_shape(64, 64), generator=torch.Generator().manual_seed(0))
+    broken, exact = copy.deepcopy(vae.network), copy.deepcopy(vae.network).float()
+    for weight in broken.parameters():
+        weight.fill_(torch.nan)
+    overflowing = Vae(broken)
+    with monkeypatch.context() as patch:
+        patch.setattr("gesso.sdxl.vae.copy.deepcopy", lambda _: exact)
+        assert overflowing.decode(latent, 64, 64) == Vae(exact).decode(latent, 64, 64)
+    with monkeypatch.context() as patch:
+        patch.setattr("gesso.sdxl.vae.copy.deepcopy", lambda _: broken)
+        with pytest.raises(Exception, match="the VAE made numbers that are no numbers"):
+            overflowing.decode(latent, 64, 64)
 
 
 def test_a_unet_alone_is_lent_encoders_and_vae(loop: RecordingLoop, folder: Path) -> None:

@@ -36,7 +36,7 @@ def models() -> Models:
 def loop_with_previews(models: Models, seconds_a_tick: float) -> RecordingLoop:
     """A loop whose previews are told that every tick took so long."""
     loop = RecordingLoop(models)
-    loop._previews = Previews(models, itertools.count(0.0, seconds_a_tick).__next__)
+    loop._previews = Previews(models.device, itertools.count(0.0, seconds_a_tick).__next__)
     return loop
 
 

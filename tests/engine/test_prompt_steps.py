@@ -6,6 +6,7 @@ is evaluated twice. Image-to-image counts the steps that are really taken; base 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ from gesso.engine.messages import CheckpointFiles, Paint, Pixels, Refinement, St
 from gesso.engine.models import Models
 from gesso.prompt.understanding import understand
 from gesso.sdxl.architecture import Kind
+from gesso.sdxl.checkpoint import load_text_encoders
+from gesso.sdxl.text import TextEncoders
 from tests.engine.recording import RecordingLoop
 from tests.tiny import write_tiny
 
@@ -39,6 +42,11 @@ class ListeningLoop(RecordingLoop):
         positive, negative = (told[image.evaluation].context for told in rows)
         self.told.append((positive, negative))
         super()._denoise(images)
+
+
+@cache
+def encoders_in(path: str) -> TextEncoders:
+    return load_text_encoders(path, torch.device("cpu"), torch.float32)
 
 
 @dataclass(frozen=True)
@@ -70,7 +78,7 @@ class Studio:
 
     def _said(self, kind: Kind, word: str) -> Tensor:
         ((chunk,),) = (stretch.chunks for stretch in understand(word, 1).schedule)
-        return self.models.conditioning(self.files(kind), kind, chunk).context
+        return encoders_in(self.files(kind).unet).encode(chunk, kind).context
 
 
 @pytest.fixture(scope="module")

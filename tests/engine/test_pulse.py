@@ -6,7 +6,19 @@ from gesso.engine.messages import BEAT, Admitted, Heartbeat, Stage
 from gesso.engine.pulse import SLOWNESS, START, Pulse
 
 SILENCE, STUCK = 10.0, 120.0
-AT_WORK = Heartbeat(ticks=7, rows=28, images=2, waiting=0, batches=(), stage="denoising", stages=20, device="cuda:0")
+AT_WORK = Heartbeat(
+    ticks=7,
+    rows=28,
+    images=2,
+    waiting=0,
+    batches=(),
+    loads=0,
+    loading=(),
+    memory=(),
+    stage="denoising",
+    stages=20,
+    device="cuda:0",
+)
 
 
 def beats(seconds: float) -> range:

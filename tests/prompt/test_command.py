@@ -69,7 +69,23 @@ def test_json_is_the_listing(shown: Show) -> None:
         ],
         "tokens": 3,
         "chunks": 2,
+        "loras": [],
     }
+
+
+def test_loras_are_told_apart_from_the_words(shown: Show) -> None:
+    text = "a <lora:film:0.5>boat<lora:ink:0.25:1><lora:film:0.25>"
+    assert shown(text) == [
+        "   1.000  'a boat'",
+        "2 tokens in 1 chunk(s) of 75",
+        "LoRA film at 0.75",
+        "LoRA ink at 0.25 in the text encoders, 1 in the UNet",
+    ]
+    (line,) = shown(text, json=True)
+    assert json.loads(line)["loras"] == [
+        {"name": "film", "text_encoders": 0.75, "unet": 0.75},
+        {"name": "ink", "text_encoders": 0.25, "unet": 1.0},
+    ]
 
 
 @pytest.mark.parametrize("steps", ["1", "100", "1000"])
@@ -90,6 +106,10 @@ def test_any_other_number_of_steps_is_refused_with_what_is_allowed(steps: str, s
     [
         ("(sun:1e999)", "prompt: the weight of 'sun' comes to inf; a finite number such as 1.3 is allowed"),
         ("[a:b:1e999]", "prompt: the schedule's number 1e999 is too large; a step or a share of the steps is allowed"),
+        (
+            "<lora:film:x>",
+            "prompt: <lora:film:x>: the weight 'x' is not a number; allowed is a number from -4 to 4",
+        ),
         ("a" * 20_001, "prompt: it has 20001 characters; at most 20000 are allowed"),
     ],
 )

@@ -50,6 +50,13 @@ class Diet:
 FIRST = Diet(Mixture(plain=0.95), small=1.0, medium=0.0, large=0.0, huge=0.0)
 MIDDLE = Diet(Mixture(plain=0.5), small=0.6, medium=0.13, large=0.25, huge=0.02)
 LAST = Diet(Mixture(plain=0.35), small=0.42, medium=0.13, large=0.36, huge=0.09)
+HARD = Diet(
+    Mixture(plain=0.2, pairs=0.35, several=0.12, rendered=0.6, emphasised=0.25),
+    small=0.5,
+    medium=0.13,
+    large=0.31,
+    huge=0.06,
+)
 
 
 @dataclass(frozen=True)

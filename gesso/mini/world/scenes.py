@@ -122,19 +122,20 @@ class Scene:
 @dataclass(frozen=True)
 class Mixture:
     """Shares of what is drawn: one flat thing on a plain ground, mostly in the middle; of the rest, pairs, several of a
-    kind, and other renderings than flat."""
+    kind, and other renderings than flat; of all, what says something more or less strongly than usual."""
 
     plain: float
     pairs: float = 0.3
     several: float = 0.1
     rendered: float = 0.5
+    emphasised: float = 0.12
 
 
 def sample_scene(rng: random.Random, mixture: Mixture) -> Scene:
     """Draw a scene; no two of its colours are the same."""
     colours = rng.sample(tuple(COLOURS), 4)
     if rng.random() < mixture.plain:
-        return _emphasised(_plain_scene(rng, colours), rng)
+        return _emphasised(_plain_scene(rng, colours), mixture.emphasised, rng)
     if rng.random() < 0.15:
         return natural(_lone_thing(rng, colours[0]), rng)
     ground = _ground(rng, colours)
@@ -147,7 +148,7 @@ def sample_scene(rng: random.Random, mixture: Mixture) -> Scene:
         scene = Scene((thing,), ground, rendering, count=rng.choice((2, 3, 4)))
     else:
         scene = Scene((_lone_thing(rng, colours[0]),), ground, rendering)
-    return _emphasised(scene, rng)
+    return _emphasised(scene, mixture.emphasised, rng)
 
 
 def natural(thing: Thing, rng: random.Random) -> Scene:
@@ -182,9 +183,9 @@ def _pair(rng: random.Random, colours: Sequence[str]) -> tuple[Thing, Thing]:
     return Thing(first, colours[0], "medium", places[0]), Thing(second, colours[1], "medium", places[1])
 
 
-def _emphasised(scene: Scene, rng: random.Random) -> Scene:
-    """Now and then something is meant more or less strongly than usual."""
-    if rng.random() > 0.12:
+def _emphasised(scene: Scene, share: float, rng: random.Random) -> Scene:
+    """In a share of scenes something is meant more or less strongly than usual."""
+    if rng.random() > share:
         return scene
     meant = [name for name in EMPHASISED if _can_be_emphasised(scene, name)]
     return replace(scene, emphasis=Emphasis(rng.choice(meant), round(rng.uniform(0.4, 1.7), 2))) if meant else scene

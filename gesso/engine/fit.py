@@ -1,0 +1,48 @@
+"""Whether checkpoints fit a device's memory, and what an engine does where they do not. Knows no torch."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What one kind of request needs: networks by their names, with their bytes. `encoders` are needed first and then
+    `painters`, which are the UNets of its runs and the VAE."""
+
+    encoders: Mapping[str, int]
+    painters: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """`works` is False where requests would have to do with more memory than there is."""
+
+    works: bool
+    sentence: str
+
+
+def fit(budget: int, needs: Collection[Need]) -> Fit:
+    """How `needs` fit a memory of so many bytes, of which requests take some for themselves."""
+    everything: dict[str, int] = {}
+    for need in needs:
+        everything |= {**need.encoders, **need.painters}
+    largest = max((sum({**need.encoders, **need.painters}.values()) for need in needs), default=0)
+    painting = max((max(sum(need.encoders.values()), sum(need.painters.values())) for need in needs), default=0)
+    total = sum(everything.values())
+    if total <= budget:
+        return Fit(True, f"everything that is bound stays loaded: {_gigabytes(total)} of {_gigabytes(budget)}")
+    if largest <= budget:
+        what = f"{_gigabytes(total)} are bound and {_gigabytes(budget)} may be taken"
+        return Fit(True, f"checkpoints take turns, the one that was longest not used leaves: {what}")
+    if painting <= budget:
+        what = f"a request needs {_gigabytes(largest)} and {_gigabytes(budget)} may be taken"
+        return Fit(True, f"text encoders leave when prompts are encoded, and checkpoints take turns: {what}")
+    return Fit(
+        False,
+        f"a request needs {_gigabytes(painting)} at once and {_gigabytes(budget)} may be taken: "
+        "bind checkpoints without a refiner, or smaller ones; or set device to cpu",
+    )
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
