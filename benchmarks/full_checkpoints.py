@@ -189,7 +189,8 @@ def paint_with_engine(place: Place, form: str) -> None:
 def _load(models: Models, paint: Paint) -> float:
     """Seconds until everything that a request needs and that is not there yet is there."""
     began = time.monotonic()
-    held = models.hold(wanted(paint, models))
+    names = wanted(paint, models)
+    held = models.hold((*names.encoders, *names.painters), names)
     assert held is not None
     while not held.is_here:
         models.wait(1)

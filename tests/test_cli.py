@@ -75,6 +75,7 @@ def test_the_doctor_finds_everything_in_order_or_says_what_is_not(tiny: Installa
     found = {row["what"]: row for row in json.loads(tiny.run("doctor", "--json").stdout)}
     assert all(row["good"] for row in found.values())
     assert "cpu" in found["engine"]["found"] or "cuda" in found["engine"]["found"]
+    assert found["memory"]["found"].startswith("everything that is bound stays loaded")
     (tiny.folder / "models" / "refiner.safetensors").rename(tiny.folder / "models" / "elsewhere")
     try:
         found = {row["what"]: row for row in json.loads(tiny.run("doctor", "--json", status=1).stdout)}

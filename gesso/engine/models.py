@@ -254,7 +254,7 @@ class Models:
     def memory(self) -> tuple[Memory, ...]:
         """How much of each place is taken."""
         places = [Memory(self.device.type, self._networks.size, self._networks.budget)]
-        return (*places, *([Memory("host", self._aside.size, self._aside.budget)] if self._aside else []))
+        return (*places, *([Memory("host", self._aside.size, self._aside.budget)] if self._aside is not None else []))
 
     def claim(self, size: int) -> None:
         """So many bytes are taken by what requests hold; networks that nobody uses make room for it."""
