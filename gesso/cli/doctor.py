@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from gesso import app as house
 from gesso.cli.listing import show
 from gesso.engine.fit import Need, fit
+from gesso.engine.messages import Memory
 from gesso.engine.running import running_engine, wait_until_ready
 from gesso.errors import GessoError
 from gesso.settings import Settings, read_settings
@@ -102,13 +103,13 @@ async def _engine(settings: Settings) -> AsyncIterator[Finding]:
             return
         yield Finding("engine", True, f"ready on {engine.state.device} after {seconds:.1f} s")
         if engine.state.memory:
-            yield _memory(settings, engine.state.memory[0].budget)
+            yield _memory(settings, engine.state.memory[0])
 
 
-def _memory(settings: Settings, budget: int) -> Finding:
+def _memory(settings: Settings, memory: Memory) -> Finding:
     """What the engine will do with the memory that it may take."""
     try:
-        found = fit(budget, _needs(settings))
+        found = fit(memory.budget, _needs(settings), streams=memory.place != "cpu")
     except GessoError as error:
         return Finding("memory", False, error.sentence)
     return Finding("memory", found.works, found.sentence)

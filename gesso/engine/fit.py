@@ -21,8 +21,10 @@ class Fit:
     sentence: str
 
 
-def fit(budget: int, needs: Collection[Need]) -> Fit:
-    """How `needs` fit a memory of so many bytes, of which requests take some for themselves."""
+def fit(budget: int, needs: Collection[Need], streams: bool) -> Fit:
+    """How `needs` fit a memory of so many bytes, of which requests take some for themselves. To a device that `streams`
+    UNets' weights come from the host's memory as it uses them, where there is no room for them.
+    """
     everything: dict[str, int] = {}
     for need in needs:
         everything |= {**need.encoders, **need.painters}
@@ -37,10 +39,13 @@ def fit(budget: int, needs: Collection[Need]) -> Fit:
     if painting <= budget:
         what = f"a request needs {_gigabytes(largest)} and {_gigabytes(budget)} may be taken"
         return Fit(True, f"text encoders leave when prompts are encoded, and checkpoints take turns: {what}")
+    if streams:
+        what = f"a request needs {_gigabytes(painting)} at once and {_gigabytes(budget)} may be taken"
+        return Fit(True, f"UNets' weights are streamed from the host's memory, which is slow: {what}")
     return Fit(
         False,
         f"a request needs {_gigabytes(painting)} at once and {_gigabytes(budget)} may be taken: "
-        "bind checkpoints without a refiner, or smaller ones; or set device to cpu",
+        "bind checkpoints without a refiner, or smaller ones",
     )
 
 

@@ -33,7 +33,7 @@ from gesso.engine.messages import (
     Stage,
 )
 from gesso.engine.models import Models
-from gesso.engine.plan import Plan, abandon, plan, wanted
+from gesso.engine.plan import Plan, abandon, foreseen, plan, wanted
 from gesso.engine.previews import Previews
 from gesso.engine.request import Request, decode_key, encode_key, expect
 from gesso.engine.slots import Slab
@@ -121,12 +121,14 @@ class Loop:
     def submit(self, paint: Paint) -> None:
         """Take a request; it is begun when it is its turn, and what it will need is brought meanwhile."""
         try:
-            request = Request(paint, wanted(paint, self._models), len(paint.seeds))
+            names = wanted(paint, self._models)
             before = [one.wanted for one in self._requests.values()]
-            self._models.prefetch(request.wanted, {name for one in before for name in (*one.encoders, *one.painters)})
+            keep = {name for one in before for name in (*one.encoders, *one.painters)}
+            self._models.prefetch(foreseen(paint, names, self._models), names, keep)
         except GessoError as error:
             self._say(paint.id, error)
             return
+        request = Request(paint, names, len(paint.seeds))
         expect(self._costs, request)
         self._requests[paint.id] = request
 

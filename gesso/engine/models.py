@@ -1,12 +1,13 @@
 """The networks an engine paints with: brought in when they are needed, kept as long as memory allows.
 
 On a GPU machine there are two places: what leaves the GPU stays in the host's memory while there is room, from where it
-is back in a moment; from disk it takes seconds. On a CPU there is one.
+is back in a moment; from disk it takes seconds. UNets that are too large for a GPU stay there altogether, and their
+weights come as they are used. On a CPU there is one place.
 """
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -23,6 +24,8 @@ from gesso.sdxl.architecture import Architecture, Kind
 from gesso.sdxl.checkpoint import Loaded, copied, load_text_encoders, load_unet, load_vae, pinned
 from gesso.sdxl.folder import Part
 from gesso.sdxl.lora import StrongLora, open_lora
+from gesso.sdxl.network import form_of
+from gesso.sdxl.streaming import staying_share, streamed
 from gesso.sdxl.text import Conditioning, TextEncoders
 from gesso.sdxl.unet import Unet
 from gesso.sdxl.vae import Vae
@@ -42,12 +45,19 @@ Mark = tuple[tuple[str, int, int], ...]
 
 
 class Name(NamedTuple):
-    """What tells networks apart: where they lie, and the LoRAs in them, each with its strength."""
+    """What tells networks apart: where they lie, the LoRAs in them, each with its strength, and whether their weights
+    are `streamed` to the device as they are used."""
 
     part: Literal["unet", "text", "vae"]
     path: str
     mark: Mark
     loras: tuple[tuple[str, Mark, float], ...] = ()
+    streamed: bool = False
+
+    @property
+    def source(self) -> "Name":
+        """What it is in the host's memory."""
+        return self._replace(streamed=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +158,7 @@ class Models:
         self._aside: Residency[Name, Loaded] | None = None if device.type == "cpu" else Residency(budget.host)
         self._conditionings: Residency[TextName, Conditioning] = Residency(REMEMBERED_PROMPTS)
         self._loader: Loader[Name, Loaded] = Loader()
+        self._shares: dict[str, float] = {}
         self._known: dict[tuple[str, Mark], tuple[Architecture, Mapping[Part, int]]] = {}
 
     def unet_name(self, files: CheckpointFiles, kind: Kind) -> Name:
@@ -177,6 +188,13 @@ class Models:
         """What a UNet's file says of itself, which is known before it is loaded."""
         return self._look(unet)[0]
 
+    def fitted(self, wanted: Wanted) -> Wanted:
+        """The same with streamed UNets, if they and the VAE are too large for a device of its own memory."""
+        if self._aside is None or sum(map(self._size, wanted.painters)) <= self._networks.budget:
+            return wanted
+        ensembles = (replace(one, unet=one.unet._replace(streamed=True)) for one in wanted.ensembles)
+        return replace(wanted, ensembles=tuple(ensembles))
+
     def hold(self, names: Iterable[Name], wanted: Wanted, keep: Iterable[Name] = ()) -> Held | None:
         """Some of the networks that a request wants, in use until they are let go; None while there is no room for all.
 
@@ -195,9 +213,9 @@ class Models:
         self._networks.give_back(held.networks.values())
         held.networks = {}
 
-    def prefetch(self, wanted: Wanted, keep: Collection[Name]) -> None:
+    def prefetch(self, needs: Iterable[Sequence[Name]], wanted: Wanted, keep: Collection[Name]) -> None:
         """Bring what a request will need, as far as there is room for it beside what is in use or to be kept."""
-        for names in (wanted.encoders, wanted.painters):
+        for names in needs:
             if sum(map(self._size, names)) <= self._networks.budget:
                 held = self.hold(names, wanted, keep)
                 if held is None:
@@ -216,12 +234,13 @@ class Models:
     def settle(self) -> None:
         """Take in what has come from the disk."""
         for load in self._loader.finished():
-            if load.error is not None:
-                self._networks.failed(load.key, load.error)
-            elif load.part is not None:
-                if self._aside is not None:
-                    self._aside.put(load.key, load.part, load.due)
-                self._arrive(load.key, load.part)
+            if load.part is not None and self._aside is not None:
+                self._aside.put(load.key, load.part, load.due)
+            for name in (load.key, load.key._replace(streamed=True)):
+                if self._networks.is_missing(name) and load.part is not None:
+                    self._arrive(name, load.part)
+                elif self._networks.is_missing(name) and load.error is not None:
+                    self._networks.failed(name, load.error)
 
     def wait(self, seconds: float) -> None:
         """Until something has come from the disk, or so long."""
@@ -233,7 +252,8 @@ class Models:
             return ServiceUnavailable(
                 f"{checkpoint} waits for memory that other checkpoints' images are using", A_WHILE
             )
-        loads = [load for load in self._loader.under_way if load.key in held.networks]
+        sources = {name.source for name in held.networks}
+        loads = [load for load in self._loader.under_way if load.key in sources]
         done, due = sum(load.done for load in loads), sum(load.due for load in loads)
         left = [load.seconds_left for load in loads if load.seconds_left is not None]
         seconds = math.ceil(sum(left)) if len(left) == len(loads) else A_WHILE
@@ -266,11 +286,11 @@ class Models:
 
     def _bring(self, name: Name, checkpoint: str) -> None:
         """From aside at once, from the disk in time."""
-        if self._aside is not None and (kept := self._aside.find(name)) is not None:
+        if self._aside is not None and (kept := self._aside.find(name.source)) is not None:
             self._arrive(name, kept)
             return
-        what = f"{checkpoint}: {_WHAT[name.part]}"
-        self._loader.begin(Load(name, what, self._size(name), partial(self._load, name)))
+        what, bring = f"{checkpoint}: {_WHAT[name.part]}", partial(self._load, name.source)
+        self._loader.begin(Load(name.source, what, self._size(name.source), bring))
 
     def _load(self, name: Name, note: Note) -> Loaded:
         """In the loader's thread."""
@@ -288,15 +308,32 @@ class Models:
     def _arrive(self, name: Name, network: Loaded) -> None:
         """Those who hold it hear why it cannot be brought onto the device."""
         try:
-            self._networks.arrived(name, network if self.device.type == "cpu" else copied(network, self.device))
+            self._networks.arrived(name, self._on_device(name, network))
         except Exception as error:
             self._networks.failed(name, error)
 
+    def _on_device(self, name: Name, network: Loaded) -> Loaded:
+        if self._aside is None:
+            return network
+        return (
+            streamed(network, self.device)
+            if name.streamed and isinstance(network, Unet)
+            else copied(network, self.device)
+        )
+
     def _size(self, name: Name) -> int:
-        """Bytes of its weights."""
-        sizes = self._look(name)[1]
+        """Bytes of its weights on the device."""
+        architecture, sizes = self._look(name)
         parts: Iterable[Part] = ("text_encoder", "text_encoder_2") if name.part == "text" else (name.part,)
-        return sum(sizes.get(part, 0) for part in parts)
+        size = sum(sizes.get(part, 0) for part in parts)
+        return int(size * self._share_that_stays(architecture)) if name.streamed else size
+
+    def _share_that_stays(self, architecture: Architecture) -> float:
+        assert architecture.unet is not None
+        form = form_of(architecture.unet)
+        if form not in self._shares:
+            self._shares[form] = staying_share(architecture.unet)
+        return self._shares[form]
 
     def _look(self, name: Name) -> tuple[Architecture, Mapping[Part, int]]:
         """What the file says of itself, and the bytes of its parts."""

@@ -111,7 +111,15 @@ def wanted(request: Paint, models: Models) -> Wanted:
         Ensemble(run.files.id, models.unet_name(run.files, run.kind), models.voice(run.files, run.kind))
         for run in _runs(request)
     ]
-    return Wanted(tuple(ensembles), models.vae_name(request.checkpoint))
+    return models.fitted(Wanted(tuple(ensembles), models.vae_name(request.checkpoint)))
+
+
+def foreseen(request: Paint, wanted: Wanted, models: Models) -> tuple[Needs, Needs]:
+    """What the plan of a request will need, one after the other, as far as that can be told beforehand."""
+    said = {chunk for stretch in request.prompt + request.negative_prompt for chunk in stretch.chunks} - {EMPTY_CHUNK}
+    voices = (ensemble.voice for ensemble in wanted.ensembles)
+    asked = [voice.encoders for voice in voices if any(models.told(voice, chunk) is None for chunk in said)]
+    return tuple(dict.fromkeys(asked)), wanted.painters
 
 
 def plan(request: Paint, wanted: Wanted, models: Models) -> Planning:

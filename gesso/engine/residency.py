@@ -72,6 +72,10 @@ class Residency(Generic[Key, Part]):
         self._residents.move_to_end(key)
         return self._residents[key].part
 
+    def is_missing(self, key: Key) -> bool:
+        """Whether somebody asked for the part and it has not come yet."""
+        return key in self._residents and self._residents[key].part is None
+
     def arrived(self, key: Key, part: Part) -> None:
         """What was missing has come."""
         self._residents[key].part = part

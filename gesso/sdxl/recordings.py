@@ -37,17 +37,18 @@ class Recorded:
 
     The first time it is made as it stands, which also compiles and chooses kernels. What the call reads beside its
     arguments must stay where it is, and equal shapes must have one dtype. `prepared`: how many calls were not played,
-    but made or recorded, which takes longer.
+    but made or recorded, which takes longer. Without `records` every call is made as it stands.
     """
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, records: bool = True) -> None:
         self._call = call
+        self._records = records
         self.prepared = 0
         self._recordings: OrderedDict[tuple[torch.Size, ...], _Recording | None] = OrderedDict()
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         """What `call` makes of them."""
-        if not inputs[0].is_cuda:
+        if not (self._records and inputs[0].is_cuda):
             return self._call(*inputs)
         shapes = tuple(tensor.shape for tensor in inputs)
         if shapes not in self._recordings:

@@ -22,10 +22,16 @@ OTHER = Need({"encoders": 2 * GB}, {"other": 5 * GB, "vae": GB // 2})
 def test_what_is_shared_counts_once_and_what_is_needed_later_does_not_count_at_the_same_time(
     budget: int, works: bool, beginning: str
 ) -> None:
-    found = fit(budget, [BASE, OTHER])
+    found = fit(budget, [BASE, OTHER], streams=False)
     assert found.works == works
     assert found.sentence.startswith(beginning)
 
 
 def test_nothing_bound_fits() -> None:
-    assert fit(1, []).works
+    assert fit(1, [], streams=False).works
+
+
+def test_a_device_of_its_own_memory_has_what_is_too_large_streamed() -> None:
+    found = fit(9 * GB, [BASE, OTHER], streams=True)
+    assert found.works
+    assert found.sentence.startswith("UNets' weights are streamed")

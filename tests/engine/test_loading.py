@@ -15,6 +15,7 @@ from gesso.engine.memory import Budget, choose_budget, host_memory
 from gesso.engine.messages import Failed, Paint
 from gesso.engine.models import Held, Models
 from gesso.engine.plan import Needs, abandon, plan, wanted
+from gesso.engine.residency import Residency
 from gesso.prompt.understanding import understand
 from gesso.sdxl import checkpoint
 from gesso.sdxl.checkpoint import Loaded, copied, load_text_encoders, load_unet, load_vae
@@ -265,6 +266,41 @@ def test_encoders_leave_a_device_that_has_no_room_for_them_and_what_paints(check
     roomy = RecordingLoop(Models(CPU, torch.float32))
     roomy.paint(request_of(checkpoints, 0, 0))
     assert narrow.pictures() == roomy.pictures()
+
+
+def apart(budget: int, host: int = 2**30) -> Models:
+    """As on a GPU: what is on the device is a copy of what is in the host's memory."""
+    models = Models(CPU, torch.float32, Budget(budget, host))
+    models._aside = Residency(host)
+    return models
+
+
+def test_what_left_a_device_comes_back_from_the_hosts_memory_while_that_has_room(checkpoints: Path) -> None:
+    requests = [request_of(checkpoints, number, number % 2) for number in range(6)]
+    plain = RecordingLoop(Models(CPU, torch.float32))
+    plain.paint(*requests)
+    sizes = open_weights(str(checkpoints / "0.safetensors")).sizes(torch.float32)
+    for host in (2**30, 0):
+        models = apart(int(1.5 * (sizes["unet"] + sizes["vae"])), host)
+        pictures = {}
+        for request in requests:
+            loop = RecordingLoop(models)
+            loop.paint(request)
+            pictures |= loop.pictures()
+        assert pictures == plain.pictures()
+        assert models.loads == 6 if host else models.loads >= 2 * 6
+
+
+def test_what_is_too_large_for_a_device_is_streamed_and_paints_the_same(checkpoints: Path) -> None:
+    sizes = open_weights(str(checkpoints / "0.safetensors")).sizes(torch.float32)
+    requests = [request_of(checkpoints, number, number % 2) for number in range(4)]
+    models = apart(sizes["unet"])
+    assert all(ensemble.unet.streamed for ensemble in wanted(requests[0], models).ensembles)
+    narrow, plain = RecordingLoop(models), RecordingLoop(Models(CPU, torch.float32))
+    narrow.paint(*requests)
+    plain.paint(*requests)
+    assert narrow.pictures() == plain.pictures()
+    assert not any(one.users for one in models._networks._residents.values())
 
 
 def test_a_network_copied_elsewhere_is_the_same_and_shares_no_weight(checkpoints: Path) -> None:
