@@ -1,10 +1,10 @@
 """What comes from disk, in a thread of its own: one by one, each once however many wait for it. Knows no torch."""
 
-import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 Key = TypeVar("Key")
@@ -47,16 +47,18 @@ class Load(Generic[Key, Part]):
         self.done += size
 
 
-@dataclass(eq=False)
 class Loader(Generic[Key, Part]):
-    """Loads in the order in which they were begun; the thread is started with the first. `over` counts those done."""
+    """Loads in the order in which they were begun; its thread lives while there is something to load."""
 
-    over: int = 0
-    _under_way: dict[Key, Load[Key, Part]] = field(default_factory=dict)
-    _waiting: "queue.SimpleQueue[Load[Key, Part]]" = field(default_factory=queue.SimpleQueue)
-    _done: "queue.SimpleQueue[Load[Key, Part]]" = field(default_factory=queue.SimpleQueue)
-    _news: threading.Event = field(default_factory=threading.Event)
-    _thread: threading.Thread | None = None
+    def __init__(self) -> None:
+        self.over = 0
+        """How many were brought, or could not be."""
+        self._under_way: dict[Key, Load[Key, Part]] = {}
+        self._waiting: deque[Load[Key, Part]] = deque()
+        self._finished: deque[Load[Key, Part]] = deque()
+        self._is_working = False
+        self._lock = threading.Lock()
+        self._news = threading.Event()
 
     @property
     def under_way(self) -> tuple[Load[Key, Part], ...]:
@@ -68,17 +70,18 @@ class Loader(Generic[Key, Part]):
         if load.key in self._under_way:
             return
         self._under_way[load.key] = load
-        self._waiting.put(load)
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, daemon=True, name="loader")
-            self._thread.start()
+        with self._lock:
+            self._waiting.append(load)
+            if not self._is_working:
+                self._is_working = True
+                threading.Thread(target=self._work, daemon=True, name="loader").start()
 
     def finished(self) -> list[Load[Key, Part]]:
         """What is over since the last call."""
         self._news.clear()
         over = []
-        while not self._done.empty():
-            over.append(self._done.get())
+        while self._finished:
+            over.append(self._finished.popleft())
             del self._under_way[over[-1].key]
         self.over += len(over)
         return over
@@ -88,9 +91,12 @@ class Loader(Generic[Key, Part]):
         self._news.wait(seconds)
 
     def _work(self) -> None:
-        while True:
-            load = self._waiting.get()
+        while (load := self._next()) is not None:
             load.run()
-            self._done.put(load)
+            self._finished.append(load)
             self._news.set()
-            del load  # or it would keep its part until the next
+
+    def _next(self) -> Load[Key, Part] | None:
+        with self._lock:
+            self._is_working = bool(self._waiting)
+            return self._waiting.popleft() if self._waiting else None

@@ -215,17 +215,27 @@ class Loop:
         """Whether the plan is complete, after a slice of work on it."""
         assert request.planning is not None
         until = time.monotonic() + SLICE
-        held, request.held, request.has_room = request.held, None, True
+        request.has_room = True
         try:
-            request.needs = request.planning.send(held)
-            while request.needs is None and time.monotonic() < until:
-                request.needs = next(request.planning)
+            while request.needs is None or self._is_at_hand(request):
+                held, request.held = request.held, None
+                request.needs = request.planning.send(held)
+                if request.needs is None and time.monotonic() > until:
+                    return False
         except StopIteration as complete:
             request.plan, request.needs = complete.value, None
             return True
-        if request.needs is not None:  # whoever waits for a network keeps nobody else from beginning
-            request.waiting_since, request.has_room = time.monotonic(), False
+        request.waiting_since, request.has_room = time.monotonic(), False  # whoever waits keeps nobody from beginning
         return False
+
+    def _is_at_hand(self, request: Request) -> bool:
+        """Whether a request has what it needs, or can at once, and nobody waits for room."""
+        if request.held is None and not any(one.needs and one.held is None for one in self._others(request)):
+            request.held = self._models.hold(request.needs or (), request.wanted)
+        return request.held is not None and request.held.is_here
+
+    def _others(self, request: Request) -> list[Request]:
+        return [one for one in self._requests.values() if one is not request]
 
     def _admit(self, request: Request) -> None:
         """Its images begin."""

@@ -78,10 +78,9 @@ def _request(folder: Path, number: int, size: tuple[int, int], dice: random.Rand
 
 
 def _loras(folder: Path, dice: random.Random) -> tuple[LoraFile, ...]:
-    """Half of the requests have one or both; some have the same."""
-    names = dice.choice([(), (), LORAS[:1], LORAS[1:], LORAS])
-    strength = dice.choice([0.5, 1.0])
-    return tuple(LoraFile(name, str(folder / f"{name}.safetensors"), strength, strength) for name in names)
+    """Two requests in five have one or both; some have the same."""
+    names = dice.choice([(), (), (), LORAS[:1], LORAS])
+    return tuple(LoraFile(name, str(folder / f"{name}.safetensors"), 0.7, 0.7) for name in names)
 
 
 def alone(models: Models, requests: list[Paint]) -> Pictures:

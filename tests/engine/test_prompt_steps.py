@@ -49,6 +49,12 @@ def encoders_in(path: str) -> TextEncoders:
     return load_text_encoders(path, torch.device("cpu"), torch.float32)
 
 
+@cache
+def said(path: str, kind: Kind, word: str) -> Tensor:
+    ((chunk,),) = (stretch.chunks for stretch in understand(word, 1).schedule)
+    return encoders_in(path).encode(chunk, kind).context
+
+
 @dataclass(frozen=True)
 class Studio:
     """Tiny checkpoints, and what each of their encoders makes of the words of these tests."""
@@ -77,8 +83,7 @@ class Studio:
         return step
 
     def _said(self, kind: Kind, word: str) -> Tensor:
-        ((chunk,),) = (stretch.chunks for stretch in understand(word, 1).schedule)
-        return encoders_in(self.files(kind).unet).encode(chunk, kind).context
+        return said(self.files(kind).unet, kind, word)
 
 
 @pytest.fixture(scope="module")
