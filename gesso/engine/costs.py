@@ -65,6 +65,7 @@ class Costs:
     def __init__(self, limit: int = LIMIT) -> None:
         self._limit = limit
         self._tables: dict[Hashable, _Table] = {}
+        self._alike: dict[Hashable, Hashable] = {}
         self._unlike = 1.0
 
     def expect(self, key: Hashable, seconds_per_row: float) -> None:
@@ -73,6 +74,12 @@ class Costs:
         Only the proportions between keys need be right: what is measured of some corrects what is expected of others.
         """
         self._table(key).expected = seconds_per_row
+
+    def alike(self, key: Hashable, other: Hashable) -> None:
+        """Say that calls of `key` cost what those of `other` do: what is measured of one is known of both."""
+        self._alike[key] = self._alike.pop(key, other)
+        if len(self._alike) > KEPT:
+            del self._alike[next(iter(self._alike))]
 
     def measured(self, key: Hashable, rows: int, seconds: float) -> None:
         """Take one call into account."""
@@ -112,6 +119,7 @@ class Costs:
         table.limit = max(1, min(table.limit, rows) // 2)
 
     def _table(self, key: Hashable) -> _Table:
+        key = self._alike.get(key, key)
         table = self._tables[key] = self._tables.pop(key, _Table(self._limit))
         if len(self._tables) > KEPT:
             del self._tables[next(iter(self._tables))]

@@ -40,8 +40,8 @@ class Load(Generic[Key, Part]):
         self.begun_at = time.monotonic()
         try:
             self.part = self.bring(self._note)
-        except Exception as error:
-            self.error = error
+        except BaseException as error:  # a panic in a library is no Exception, and the thread must live on
+            self.error = error if isinstance(error, Exception) else RuntimeError(repr(error))
 
     def _note(self, size: int) -> None:
         self.done += size

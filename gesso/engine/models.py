@@ -78,10 +78,11 @@ class TextName(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Ensemble:
-    """What paints one run: a checkpoint's UNet, and who tells it of prompts."""
+    """What paints one run: a checkpoint's UNet, of which form (and whether streamed), and who tells it of prompts."""
 
     checkpoint: str
     unet: Name
+    form: str
     voice: Voice
 
 
@@ -184,6 +185,10 @@ class Models:
         loras = _loras(files.loras, lambda lora: lora.text_encoders)
         return Voice(Name("text", path, _mark(path), loras), kind, files.clip_skip)
 
+    def form(self, unet: Name) -> str:
+        """What its UNet has in common with others that take as long."""
+        return form_of(self._look(unet)[0].unet or {})
+
     def architecture(self, unet: Name) -> Architecture:
         """What a UNet's file says of itself, which is known before it is loaded."""
         return self._look(unet)[0]
@@ -192,7 +197,10 @@ class Models:
         """The same with streamed UNets, if they and the VAE are too large for a device of its own memory."""
         if self._aside is None or sum(map(self._size, wanted.painters)) <= self._networks.budget:
             return wanted
-        ensembles = (replace(one, unet=one.unet._replace(streamed=True)) for one in wanted.ensembles)
+        ensembles = (
+            replace(one, unet=one.unet._replace(streamed=True), form=f"{one.form}, streamed")
+            for one in wanted.ensembles
+        )
         return replace(wanted, ensembles=tuple(ensembles))
 
     def hold(self, names: Iterable[Name], wanted: Wanted, keep: Iterable[Name] = ()) -> Held | None:

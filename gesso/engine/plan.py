@@ -41,8 +41,8 @@ class Words(NamedTuple):
         return self.positive if zeros_for_empty and self.unsaid else self.positive + self.negative
 
 
-def call_key(unet: Name, request: Paint, chunks: int) -> Hashable:
-    """What images must have in common to share a UNet call, and what a call costs beside the number of its rows."""
+def call_key(unet: Name, request: Paint, chunks: int) -> tuple[Name, int, int, int]:
+    """What images must have in common to share a UNet call."""
     return unet, request.width, request.height, chunks
 
 
@@ -107,10 +107,10 @@ def wanted(request: Paint, models: Models) -> Wanted:
     Raises:
         ServiceUnavailable: a checkpoint is not there, is no checkpoint, or is of the wrong kind.
     """
-    ensembles = [
-        Ensemble(run.files.id, models.unet_name(run.files, run.kind), models.voice(run.files, run.kind))
-        for run in _runs(request)
-    ]
+    ensembles = []
+    for run in _runs(request):
+        unet = models.unet_name(run.files, run.kind)
+        ensembles.append(Ensemble(run.files.id, unet, models.form(unet), models.voice(run.files, run.kind)))
     return models.fitted(Wanted(tuple(ensembles), models.vae_name(request.checkpoint)))
 
 

@@ -112,7 +112,9 @@ def expect(costs: Costs, request: Request) -> None:
     costs.expect(decode_key(paint), PICTURE_SECONDS_PER_PIXEL * pixels)
     for ensemble in request.wanted.ensembles:
         for chunks in {len(stretch.chunks) for stretch in paint.prompt + paint.negative_prompt}:
-            costs.expect(call_key(ensemble.unet, paint, chunks), ROW_SECONDS_PER_PIXEL * pixels)
+            key = call_key(ensemble.unet, paint, chunks)
+            costs.alike(key, (ensemble.form, *key[1:]))  # whatever the weights are
+            costs.expect(key, ROW_SECONDS_PER_PIXEL * pixels)
 
 
 def encode_key(paint: Paint) -> Hashable:

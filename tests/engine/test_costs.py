@@ -156,3 +156,15 @@ class TestCap:
         costs = Costs()
         costs.halve("a", 2)
         assert costs.cap("b") > costs.cap("a")
+
+
+def test_what_is_measured_of_one_checkpoint_is_known_of_all_of_its_form() -> None:
+    costs = Costs()
+    for key in ("one", "other"):
+        costs.alike(key, "form")
+        costs.expect(key, 5.0)
+    for _ in range(2):
+        costs.measured("one", 2, 0.5)
+    assert costs.seconds("other", 2) == 0.5
+    costs.halve("one", 8)
+    assert costs.cap("other") <= 4

@@ -366,6 +366,21 @@ class TestLoader:
         assert isinstance(over[0].error, OSError)
         assert over[0].part is None
 
+    def test_what_is_no_exception_ends_its_own_load_only(self) -> None:
+        loader: Loader[str, str] = Loader()
+
+        def panic(note: Note) -> str:
+            raise KeyboardInterrupt("a panic")
+
+        loader.begin(Load("a", "a", 1, panic))
+        loader.begin(Load("b", "b", 1, lambda note: "b"))
+        over: list[Load[str, str]] = []
+        while len(over) < 2:
+            loader.wait(10)
+            over += loader.finished()
+        assert "a panic" in str(over[0].error)
+        assert over[1].part == "b"
+
     def test_how_long_it_takes_is_told_by_its_pace(self) -> None:
         load: Load[str, str] = Load("a", "a", 100, lambda note: "a")
         assert load.seconds_left is None
