@@ -78,8 +78,8 @@ def _request(folder: Path, number: int, size: tuple[int, int], dice: random.Rand
 
 
 def _loras(folder: Path, dice: random.Random) -> tuple[LoraFile, ...]:
-    """Two requests in five have one or both; some have the same."""
-    names = dice.choice([(), (), (), LORAS[:1], LORAS])
+    """Some requests have both."""
+    names = LORAS if dice.random() < 0.15 else ()
     return tuple(LoraFile(name, str(folder / f"{name}.safetensors"), 0.7, 0.7) for name in names)
 
 

@@ -59,11 +59,6 @@ def test_two_things_stand_where_they_were_told_to(paint: Paint) -> None:
     check_floors(questions.pairs(paint, 8), {"relation, kinds": 0.5})
 
 
-def test_renderings_and_looks_are_told_apart(paint: Paint) -> None:
-    check_floors(questions.renderings(paint, 1), {"rendering": 0.6})
-    check_floors(questions.looks(paint, 1), {"look": 0.6})
-
-
 def test_weights_move_what_they_weigh(paint: Paint) -> None:
     check_floors(comparisons.weights(paint, 6), {"weights": 0.6})
 
