@@ -41,6 +41,7 @@ def export(family: Family, folder: Path) -> None:
             )
         else:
             write_weights(path, _alone(unet, "refiner" if name == "refiner" else "base"), unet=unet)
+        path.chmod(0o644)  # they are installed for everybody
 
 
 def _whole(family: Family) -> Architecture:
