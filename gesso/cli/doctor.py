@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -123,6 +124,7 @@ def _needs(settings: Settings) -> list[Need]:
     dtype = choose_dtype(settings.precision, choose_device(settings.device))
     catalogue = house.read_catalogue(settings)
 
+    @cache
     def sizes(id: str | None, *parts: "Part") -> dict[str, int]:
         """By `id: part`, of a checkpoint's parts."""
         if id is None:

@@ -165,9 +165,7 @@ class Loop:
         room = True
         for request in [request for request in self._requests.values() if request.needs is not None]:
             try:
-                if request.held is None and room:
-                    request.held = self._models.hold(request.needs or (), request.wanted)
-                    room = request.held is not None
+                room = room and self._hold(request)
                 if request.is_waiting and time.monotonic() - request.waiting_since > self._patience:
                     raise self._models.how_far(request.held, request.wanted.checkpoint)
             except Exception as error:
@@ -229,13 +227,17 @@ class Loop:
         return False
 
     def _is_at_hand(self, request: Request) -> bool:
-        """Whether a request has what it needs, or can at once, and nobody waits for room."""
-        if request.held is None and not any(one.needs and one.held is None for one in self._others(request)):
-            request.held = self._models.hold(request.needs or (), request.wanted)
-        return request.held is not None and request.held.is_here
+        """Whether a request has what it needs, or can at once, and nobody else waits for room."""
+        others = (one for one in self._requests.values() if one is not request)
+        if not any(one.needs is not None and one.held is None for one in others):
+            self._hold(request)
+        return not request.is_waiting
 
-    def _others(self, request: Request) -> list[Request]:
-        return [one for one in self._requests.values() if one is not request]
+    def _hold(self, request: Request) -> bool:
+        """Whether there is room for what it needs, which is its own then."""
+        if request.held is None:
+            request.held = self._models.hold(request.needs or (), request.wanted)
+        return request.held is not None
 
     def _admit(self, request: Request) -> None:
         """Its images begin."""

@@ -17,7 +17,8 @@ from gesso.diffusion.schedulers import Diffusion
 from gesso.diffusion.solver_table import SolverTable, compile_table
 from gesso.diffusion.span import DenoisingEnd, DenoisingStart, Span, Strength, WholeRun
 from gesso.engine.messages import CheckpointFiles, Paint
-from gesso.engine.models import Ensemble, Held, Models, Name, Voice, Wanted
+from gesso.engine.models import Held, Models
+from gesso.engine.names import Ensemble, Name, Voice, Wanted
 from gesso.errors import BadRequest
 from gesso.prompt.chunks import Chunk
 from gesso.prompt.understanding import Stretch

@@ -8,7 +8,8 @@ from gesso.diffusion.guidance import is_guided
 from gesso.engine.costs import Costs
 from gesso.engine.flight import InFlight
 from gesso.engine.messages import Paint, Timings
-from gesso.engine.models import Held, Wanted
+from gesso.engine.models import Held
+from gesso.engine.names import Wanted
 from gesso.engine.plan import Needs, Plan, Planning, call_key
 
 # Rough, before anything was measured: of a UNet row, of a decoded picture, of a text.

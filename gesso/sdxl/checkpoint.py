@@ -1,16 +1,17 @@
 """A checkpoint's networks, built and filled from disk; nothing is asked of the network or of a hub's cache."""
 
 import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from transformers import CLIPTextConfig
-from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
 
 from gesso.errors import ServiceUnavailable
+from gesso.sdxl.architecture import Architecture
+from gesso.sdxl.bare import bare_network
+from gesso.sdxl.folder import STEMS, Part
 from gesso.sdxl.lora import StrongLora
 from gesso.sdxl.network import UnetNetwork, form_of
 from gesso.sdxl.recordings import Recorded
@@ -22,6 +23,7 @@ from gesso.sdxl.weights import Note, open_weights, unnoted
 
 Network = TypeVar("Network", bound=nn.Module)
 Loaded = Unet | TextEncoders | Vae
+ENCODERS: tuple[Part, Part] = ("text_encoder", "text_encoder_2")
 
 
 def load_unet(
@@ -38,9 +40,9 @@ def load_unet(
     """
     weights = open_weights(path)
     known = weights.architecture
-    if known.unet is None:
+    network = _bare(path, "unet", known)
+    if known.unet is None or not isinstance(network, UnetNetwork):
         raise ServiceUnavailable(f"{path} is a VAE alone, which paints nothing")
-    network = _bare(path, UnetNetwork, known.unet)
     weights.fill("unet", network, dtype, loras, note)
     network = _settled(network, device)
     return Unet(
@@ -57,23 +59,15 @@ def load_unet(
 def require_whole(path: str) -> None:
     """Raises as `load_unet` does if the checkpoint at `path` lacks a weight, or has one that does not belong there."""
     weights = open_weights(path)
-    known = weights.architecture
-    if known.unet is not None:
-        weights.require("unet", _bare(path, UnetNetwork, known.unet))
-    if known.vae is not None:
-        weights.require("vae", _bare(path, VaeNetwork, known.vae))
-    with torch.device("meta"):
-        if known.text_encoder is not None:
-            weights.require("text_encoder", CLIPTextModel(CLIPTextConfig(**known.text_encoder)))
-        if known.text_encoder_2 is not None:
-            weights.require("text_encoder_2", CLIPTextModelWithProjection(CLIPTextConfig(**known.text_encoder_2)))
+    for part in STEMS:
+        if (network := _bare(path, part, weights.architecture)) is not None:
+            weights.require(part, network)
 
 
-def _bare(path: str, kind: Callable[[Mapping[str, Any]], Network], config: Mapping[str, Any]) -> Network:
-    """A network without weights yet."""
+def _bare(path: str, part: Part, shape: Architecture) -> nn.Module | None:
+    """A part's network without weights yet, if there is such a part."""
     try:
-        with torch.device("meta"):
-            return kind(config)
+        return bare_network(part, shape)
     except ValueError as error:
         raise ServiceUnavailable(f"{path}: {error}") from None
 
@@ -81,9 +75,9 @@ def _bare(path: str, kind: Callable[[Mapping[str, Any]], Network], config: Mappi
 def load_vae(path: str, device: torch.device, dtype: torch.dtype, note: Note = unnoted) -> Vae:
     """The VAE in the file at `path`; raises and notes as `load_unet` does."""
     weights = open_weights(path)
-    if weights.architecture.vae is None:
+    network = _bare(path, "vae", weights.architecture)
+    if not isinstance(network, VaeNetwork):
         raise ServiceUnavailable(f"{path} has no VAE in it, and no other file was named to lend one")
-    network = _bare(path, VaeNetwork, weights.architecture.vae)
     weights.fill("vae", network, dtype, note=note)
     return Vae(_settled(network, device))
 
@@ -97,15 +91,12 @@ def load_text_encoders(
 ) -> TextEncoders:
     """The one or two text encoders in the file at `path`; changed, raises and notes as `load_unet` does."""
     weights = open_weights(path)
-    architecture = weights.architecture
-    if architecture.text_encoder_2 is None:
+    first, second = (_bare(path, part, weights.architecture) for part in ENCODERS)
+    if second is None:
         raise ServiceUnavailable(f"{path} has no text encoders in it, and no other file was named to lend them")
-    with torch.device("meta"):
-        second = CLIPTextModelWithProjection(CLIPTextConfig(**architecture.text_encoder_2))
-        first = CLIPTextModel(CLIPTextConfig(**architecture.text_encoder)) if architecture.text_encoder else None
-    weights.fill("text_encoder_2", second, dtype, loras, note)
-    if first is not None:
-        weights.fill("text_encoder", first, dtype, loras, note)
+    for part, encoder in zip(ENCODERS, (first, second), strict=True):
+        if encoder is not None:
+            weights.fill(part, encoder, dtype, loras, note)
     return TextEncoders(
         first=None if first is None else _settled(first, device),
         second=_settled(second, device),

@@ -27,7 +27,11 @@ class Tensors:
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """By name, from the headers alone."""
-        return {name: tuple(file.get_slice(name).get_shape()) for name, file in self._files.items()}
+        return {name: self.shape(name) for name in self._files}
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """From the header alone."""
+        return tuple(self._files[name].get_slice(name).get_shape())
 
     def read(self, name: str) -> Tensor:
         """The tensor, as the file has it; its pages come from the disk when they are looked at."""

@@ -50,8 +50,7 @@ class Shelf:
     @property
     def size(self) -> int:
         """How many numbers lie here."""
-        shapes = self.tensors.shapes()
-        return sum(math.prod(shapes[name]) for name in self._names())
+        return sum(math.prod(self.tensors.shape(name)) for name in self._names())
 
     def require(self, module: nn.Module) -> None:
         """Raises ServiceUnavailable unless a network's weights are here, each of them and no others."""
