@@ -110,7 +110,7 @@ async def _engine(settings: Settings) -> AsyncIterator[Finding]:
 def _memory(settings: Settings, memory: Memory) -> Finding:
     """What the engine will do with the memory that it may take."""
     try:
-        found = fit(memory.budget, _needs(settings), streams=memory.place != "cpu")
+        found = fit(memory.budget, _needs(settings), memory.place != "cpu", memory.computing)
     except GessoError as error:
         return Finding("memory", False, error.sentence)
     return Finding("memory", found.works, found.sentence)
@@ -119,6 +119,7 @@ def _memory(settings: Settings, memory: Memory) -> Finding:
 def _needs(settings: Settings) -> list[Need]:
     """Of each endpoint's base models, those with a refiner together with it."""
     from gesso.engine.models import choose_device, choose_dtype
+    from gesso.sdxl.strips import bytes_of_a_pixel
     from gesso.sdxl.weights import open_weights
 
     dtype = choose_dtype(settings.precision, choose_device(settings.device))
@@ -141,5 +142,6 @@ def _needs(settings: Settings) -> list[Need]:
                 continue
             encoders = sizes(base.text_encoders or id, "text_encoder", "text_encoder_2")
             painters = sizes(id, "unet") | sizes(endpoint.refiner, "unet") | sizes(base.vae or id, "vae")
-            needs.append(Need(encoders, painters))
+            vae = open_weights(str(catalogue.checkpoints[base.vae or id].path(settings.models))).architecture.vae or {}
+            needs.append(Need(encoders, painters, bytes_of_a_pixel(vae["block_out_channels"], dtype)))
     return needs

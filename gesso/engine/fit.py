@@ -1,16 +1,20 @@
 """Whether checkpoints fit a device's memory, and what an engine does where they do not. Knows no torch."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+LARGEST = 2048 * 2048
+"""Pixels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
     """What one kind of request needs: networks by their names, with their bytes. `encoders` are needed first and then
-    `painters`, which are the UNets of its runs and the VAE."""
+    `painters`, which are the UNets of its runs and the VAE; each pixel of a picture takes `a_pixel` bytes there."""
 
     encoders: Mapping[str, int]
     painters: Mapping[str, int]
+    a_pixel: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +25,20 @@ class Fit:
     sentence: str
 
 
-def fit(budget: int, needs: Collection[Need], streams: bool) -> Fit:
-    """How `needs` fit a memory of so many bytes, of which requests take some for themselves. To a device that `streams`
-    UNets' weights come from the host's memory as it uses them, where there is no room for them.
+def fit(budget: int, needs: Collection[Need], streams: bool, computing: int | None = None) -> Fit:
+    """How `needs` fit a memory of so many bytes, of which requests take some for themselves, with `computing` beside it
+    for what networks make meanwhile, if that has bounds. To a device that `streams` UNets' weights come from the host's
+    memory as it uses them, where there is no room for them.
     """
+    found = _fit(budget, needs, streams)
+    a_pixel = max((need.a_pixel for need in needs), default=0)
+    if computing is None or a_pixel * LARGEST <= computing:
+        return found
+    most = computing / a_pixel / 1e6
+    return replace(found, sentence=f"{found.sentence}; pictures of more than {most:.1f} million pixels go in strips")
+
+
+def _fit(budget: int, needs: Collection[Need], streams: bool) -> Fit:
     everything: dict[str, int] = {}
     for need in needs:
         everything |= {**need.encoders, **need.painters}

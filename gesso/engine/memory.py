@@ -18,10 +18,12 @@ CONTROL_GROUP = Path("/sys/fs/cgroup/memory.max")
 @dataclass(frozen=True, slots=True)
 class Budget:
     """Bytes that networks and requests may take of the device's memory, and networks that are set aside of the host's.
-    Where the device is the CPU, the first is of the host's memory and the second is not used."""
+    Where the device is the CPU, the first is of the host's memory and the second is not used. `computing`: what is left
+    of the device for that; None where the operating system sees to it."""
 
     device: int
     host: int
+    computing: int | None = None
 
 
 def choose_budget(device: torch.device, gpu: int | None = None, host: int | None = None) -> Budget:
@@ -29,7 +31,9 @@ def choose_budget(device: torch.device, gpu: int | None = None, host: int | None
     host = host or int(HOST_SHARE * host_memory())
     if device.type != "cuda":
         return Budget(host, host)
-    return Budget(gpu or int(GPU_SHARE * torch.cuda.mem_get_info(device)[1]), host)
+    there = torch.cuda.mem_get_info(device)[1]
+    gpu = gpu or int(GPU_SHARE * there)
+    return Budget(gpu, host, max(there - gpu, 0))
 
 
 def host_memory(limit: Path = CONTROL_GROUP) -> int:

@@ -192,11 +192,12 @@ class Loading:
 @dataclass(frozen=True, slots=True)
 class Memory:
     """Bytes that weights take of a place, `cuda`, `cpu` or `host`, of those that they may; on the device, requests' own
-    bytes too."""
+    bytes too. `computing`: those that are left beside, where that has bounds."""
 
     place: str
     taken: int
     budget: int
+    computing: int | None = None
 
 
 Stage = Literal["idle", "preparing", "denoising", "decoding"]

@@ -84,6 +84,7 @@ class Models:
         self.device = device
         self._dtype = dtype
         budget = budget or choose_budget(device)
+        self._room = budget.computing
         self._networks: Residency[Name, Loaded] = Residency(budget.device)
         self._aside: Residency[Name, Loaded] | None = None if device.type == "cpu" else Residency(budget.host)
         self._conditionings: Residency[TextName, Conditioning] = Residency(REMEMBERED_PROMPTS)
@@ -210,7 +211,7 @@ class Models:
     @property
     def memory(self) -> tuple[Memory, ...]:
         """How much of each place is taken."""
-        places = [Memory(self.device.type, self._networks.size, self._networks.budget)]
+        places = [Memory(self.device.type, self._networks.size, self._networks.budget, self._room)]
         return (*places, *([Memory("host", self._aside.size, self._aside.budget)] if self._aside is not None else []))
 
     def claim(self, size: int) -> None:
@@ -238,7 +239,7 @@ class Models:
         elif name.part == "text":
             network = load_text_encoders(name.path, host, self._dtype, loras, note)
         else:
-            network = load_vae(name.path, host, self._dtype, note)
+            network = load_vae(name.path, host, self._dtype, note, self._room)
         is_kept = self._aside is not None and self._size(name) <= self._aside.budget
         return pinned(network) if is_kept and self.device.type == "cuda" else network
 

@@ -3,10 +3,11 @@
     text      the two encoders learn to read captions
     unet      the base learns to paint them              (needs text)
     polish    and then what is hard about them           (needs text, unet)
+    guided    and to be right under guidance             (needs text, polish)
     outlines  the decoder's lower half learns outlines   (needs nothing)
     vae       the whole decoder learns crisp pixels      (needs outlines)
-    refiner   the base, learning the last of the noise   (needs text, polish)
-    looks     six fine-tunes of the base                 (needs text, polish)
+    refiner   the base, learning the last of the noise   (needs text, guided)
+    looks     six fine-tunes of the base                 (needs text, guided)
     all       these, one after the other
     world     a sheet of what there is to learn          (needs nothing)
     export    the files that ship                        (needs all)
@@ -39,7 +40,7 @@ from gesso.mini.training.sheets import decoded_sheet, drawn_sheet, painted_sheet
 from gesso.mini.training.speech import speech
 from gesso.mini.training.team import Team, together
 from gesso.mini.training.text import TextTraining, level, loss_and_accuracy, sample
-from gesso.mini.training.unet import HARD, LAST, Diet, Painter, diet_at, refiner_view, velocity_loss
+from gesso.mini.training.unet import HARD, LAST, Diet, Painter, diet_at, guided_loss, refiner_view, velocity_loss
 from gesso.mini.training.vae import COARSE_CROPS, COARSE_STEP, FINE_CROPS, Crop, coarse_loss, lesson, painting_loss
 from gesso.mini.world.looks import LOOKS, PLAIN, Look
 
@@ -47,6 +48,7 @@ PACES = {
     "text": Pace(steps=1600, rate=2e-3),
     "unet": Pace(steps=11000, rate=4e-4, decay=0.5, average=0.998, matrix_rate=0.005),
     "polish": Pace(steps=5000, rate=4e-4, decay=0.7, average=0.998, matrix_rate=0.005),
+    "guided": Pace(steps=1500, rate=4e-4, decay=0.7, average=0.998, matrix_rate=0.005),
     "outlines": Pace(steps=2000, rate=6e-4, warmup=30, decay=0.9, average=0.99, weight_decay=0.0, matrix_rate=0.005),
     "vae": Pace(steps=650, rate=2e-4, warmup=30, decay=0.9, average=0.99, weight_decay=0.0, matrix_rate=0.002),
     "refiner": Pace(steps=250, rate=6e-4, warmup=10, decay=0.8, average=0.98, matrix_rate=0.006),
@@ -147,10 +149,16 @@ def train_polish(workshop: Workshop, pace: Pace) -> None:
     _paint_along(workshop, unet, workshop.painter(), pace, "polish", lambda progress: HARD)
 
 
+def train_guided(workshop: Workshop, pace: Pace) -> None:
+    unet = workshop.unet("polish").train().requires_grad_(True)
+    _paint_along(workshop, unet, workshop.painter(), pace, "guided", lambda progress: HARD, guided=True)
+
+
 def train_looks(workshop: Workshop, pace: Pace) -> None:
     for name, look in LOOKS.items():
-        unet = workshop.unet("polish").train().requires_grad_(True)
-        _paint_along(workshop, unet, workshop.painter(look), pace, f"look-{name}", lambda progress: LAST)
+        unet = workshop.unet("guided").train().requires_grad_(True)
+        painter = workshop.painter(look)
+        _paint_along(workshop, unet, painter, pace, f"look-{name}", lambda progress: LAST, guided=True)
 
 
 def _paint_along(
@@ -160,16 +168,18 @@ def _paint_along(
     pace: Pace,
     name: str,
     diet: Callable[[float], Diet],
+    *,
+    guided: bool = False,
 ) -> None:
     run = Run(_teachable(unet), pace, SEED, workshop.team)
     assert isinstance(run.average, UNet2DConditionModel)
     average, picture = run.average, workshop.folder / f"{name}.png"
-    workshop.follow(
-        run,
-        name,
-        lambda: velocity_loss(unet, painter.batch(diet(run.progress), run.rng, random.Random(run.step))),
-        lambda: painted_sheet(average, painter.encoders, SEED).save(picture),
-    )
+
+    def loss() -> Tensor:
+        batch = painter.batch(diet(run.progress), run.rng, random.Random(run.step))
+        return guided_loss(unet, average, batch) if guided else velocity_loss(unet, batch)
+
+    workshop.follow(run, name, loss, lambda: painted_sheet(average, painter.encoders, SEED).save(picture))
 
 
 def _teachable(unet: UNet2DConditionModel) -> UNet2DConditionModel:
@@ -179,13 +189,15 @@ def _teachable(unet: UNet2DConditionModel) -> UNet2DConditionModel:
 
 
 def train_refiner(workshop: Workshop, pace: Pace) -> None:
-    painter, base = workshop.painter(), workshop.unet("polish")
+    painter, base = workshop.painter(), workshop.unet("guided")
     unet = _teachable(models.refiner_from(base).train().requires_grad_(True))
     run = Run(unet, pace, SEED, workshop.team)
+    average = run.average
+    assert isinstance(average, UNet2DConditionModel)
 
     def loss() -> Tensor:
         batch = refiner_view(painter.batch(LAST, run.rng, random.Random(run.step)), run.rng)
-        return velocity_loss(unet, batch, late_timesteps)
+        return guided_loss(unet, average, batch, late_timesteps)
 
     workshop.follow(run, "refiner", loss, _nothing)
 
@@ -222,6 +234,7 @@ STAGES: dict[str, Callable[[Workshop, Pace], None]] = {
     "text": train_text,
     "unet": train_unet,
     "polish": train_polish,
+    "guided": train_guided,
     "outlines": train_outlines,
     "vae": train_vae,
     "refiner": train_refiner,
@@ -231,7 +244,7 @@ STAGES: dict[str, Callable[[Workshop, Pace], None]] = {
 
 def export_family(workshop: Workshop, folder: Path) -> None:
     text = workshop.text()
-    names = {"base": "polish", "refiner": "refiner"} | {name: f"look-{name}" for name in LOOKS}
+    names = {"base": "guided", "refiner": "refiner"} | {name: f"look-{name}" for name in LOOKS}
     unets = {name: workshop.unet(stage) for name, stage in names.items() if workshop.state(stage).exists()}
     export(Family(text.encoder, text.encoder_2, workshop.vae(), unets), folder)
 

@@ -72,14 +72,14 @@ def _bare(path: str, part: Part, shape: Architecture) -> nn.Module | None:
         raise ServiceUnavailable(f"{path}: {error}") from None
 
 
-def load_vae(path: str, device: torch.device, dtype: torch.dtype, note: Note = unnoted) -> Vae:
+def load_vae(path: str, device: torch.device, dtype: torch.dtype, note: Note = unnoted, room: int | None = None) -> Vae:
     """The VAE in the file at `path`; raises and notes as `load_unet` does."""
     weights = open_weights(path)
     network = _bare(path, "vae", weights.architecture)
     if not isinstance(network, VaeNetwork):
         raise ServiceUnavailable(f"{path} has no VAE in it, and no other file was named to lend one")
     weights.fill("vae", network, dtype, note=note)
-    return Vae(_settled(network, device))
+    return Vae(_settled(network, device), room)
 
 
 def load_text_encoders(
@@ -118,7 +118,7 @@ def _remade(part: Loaded, make: Callable[[Tensor], Tensor]) -> Loaded:
         first = None if part.first is None else _with_weights(part.first, make)
         return replace(part, first=first, second=_with_weights(part.second, make))
     if isinstance(part, Vae):
-        return Vae(_with_weights(part.network, make))
+        return replace(part, network=_with_weights(part.network, make))
     network = _with_weights(part.network, make)
     return replace(part, network=network, call=Recorded(network))
 

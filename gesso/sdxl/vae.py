@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from gesso.errors import PaintingFailed
+from gesso.sdxl import strips
 from gesso.sdxl.vae_network import VaeNetwork
 
 
@@ -29,9 +30,14 @@ class Posterior:
 
 @dataclass(frozen=True, slots=True)
 class Vae:
-    """A checkpoint's VAE."""
+    """A checkpoint's VAE.
+
+    `room`: bytes of the device that a picture may take while it is encoded or decoded; a larger one is done in strips,
+    whatever else happens to be there. None: it has no bounds.
+    """
 
     network: VaeNetwork
+    room: int | None = None
 
     @property
     def factor(self) -> int:
@@ -50,7 +56,9 @@ class Vae:
         right, bottom = columns * self.factor - width - left, rows * self.factor - height - top
         pixels = picture.permute(2, 0, 1)[None].float() / 255 * 2 - 1
         pixels = nn.functional.pad(pixels, (left, right, top, bottom), mode="replicate")
-        mean, deviation = self.network.encode(pixels.to(next(self.network.parameters())))
+        pixels = pixels.to(next(self.network.parameters()))
+        in_strips = self._is_too_large(self.network, pixels[0, 0].numel())
+        mean, deviation = (strips.encode if in_strips else VaeNetwork.encode)(self.network, pixels)
         return Posterior(mean.float().cpu(), deviation.float().cpu(), self.network.scaling_factor)
 
     def decode(self, latent: Tensor, width: int, height: int) -> bytes:
@@ -65,13 +73,22 @@ class Vae:
             raise PaintingFailed("the image came out as numbers that are no numbers (NaN or infinity)")
         left, top = self._margins(width, height)
         unscaled = latent[None] / self.network.scaling_factor
-        picture = self.network(unscaled.to(next(self.network.parameters())))[0].float()
+        picture = self._decoded(self.network, unscaled)
         if not torch.isfinite(picture).all():
-            picture = copy.deepcopy(self.network).float()(unscaled)[0]
+            picture = self._decoded(copy.deepcopy(self.network).float(), unscaled)
         if not torch.isfinite(picture).all():
             raise PaintingFailed("the VAE made numbers that are no numbers (NaN or infinity) of the image")
         picture = (picture / 2 + 0.5).clamp(0, 1)[:, top : top + height, left : left + width]
         return bytes((picture.permute(1, 2, 0) * 255).round().to(torch.uint8).cpu().numpy().tobytes())
+
+    def _decoded(self, network: VaeNetwork, latents: Tensor) -> Tensor:
+        """[3, height, width] float32."""
+        latents = latents.to(next(network.parameters()))
+        in_strips = self._is_too_large(network, latents[0, 0].numel() * self.factor**2)
+        return (strips.decode if in_strips else VaeNetwork.forward)(network, latents)[0].float()
+
+    def _is_too_large(self, network: VaeNetwork, pixels: int) -> bool:
+        return self.room is not None and pixels * strips.bytes_of_a_pixel(network.widths, network.dtype) > self.room
 
     def _margins(self, width: int, height: int) -> tuple[int, int]:
         _, rows, columns = self.latent_shape(width, height)

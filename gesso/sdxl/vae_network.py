@@ -165,6 +165,10 @@ class Encoder(nn.Module):
         hidden = self.conv_in(pixels)
         for stage in self.down_blocks:
             hidden = stage(hidden)
+        return self.read(hidden)
+
+    def read(self, hidden: Tensor) -> Tensor:
+        """What becomes of the coarsest level: [pictures, widest, h / factor, w / factor]."""
         moments: Tensor = self.conv_out(group_norm(self.mid_block(hidden), self.conv_norm_out, silu=True))
         return moments
 
@@ -207,16 +211,26 @@ class VaeNetwork(nn.Module):
             raise ValueError(f"a VAE with {', '.join(f'{name} = {config[name]!r}' for name in foreign)} is not SDXL's")
         latents: int = config["latent_channels"]
         self.factor: int = 2 ** (len(config["block_out_channels"]) - 1)
+        self.widths = tuple(config["block_out_channels"])
         self.latent_channels = latents
         self.scaling_factor: float = config["scaling_factor"]
         self.encoder, self.decoder = Encoder(config), Decoder(config)
         self.quant_conv = nn.Conv2d(2 * latents, 2 * latents, 1)
         self.post_quant_conv = nn.Conv2d(latents, latents, 1)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What it computes in."""
+        return next(self.parameters()).dtype
+
     def encode(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Of pictures, -1 to 1, [pictures, 3, h, w], the latents' mean and standard deviation: [pictures, latent
         channels, h / factor, w / factor]."""
-        mean, log_variance = self.quant_conv(self.encoder(pixels)).chunk(2, dim=1)
+        return self.posterior(self.encoder(pixels))
+
+    def posterior(self, moments: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation, of what the encoder says."""
+        mean, log_variance = self.quant_conv(moments).chunk(2, dim=1)
         return mean, torch.exp(0.5 * log_variance.clamp(*LOG_VARIANCE))
 
     def forward(self, latents: Tensor) -> Tensor:

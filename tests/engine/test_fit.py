@@ -35,3 +35,11 @@ def test_a_device_of_its_own_memory_has_what_is_too_large_streamed() -> None:
     found = fit(9 * GB, [BASE, OTHER], streams=True)
     assert found.works
     assert found.sentence.startswith("UNets' weights are streamed")
+
+
+@pytest.mark.parametrize(("computing", "said"), [(None, False), (4194304 * 3, False), (3_000_000, True)])
+def test_pictures_too_large_for_the_memory_beside_are_said_to_go_in_strips(computing: int | None, said: bool) -> None:
+    painting = Need({}, {"base": GB}, a_pixel=3)
+    found = fit(2 * GB, [painting], streams=True, computing=computing)
+    assert found.works
+    assert ("pictures of more than 1.0 million pixels go in strips" in found.sentence) == said

@@ -11,7 +11,7 @@ from gesso.mini.models import FACTOR, LATENT_CHANNELS
 from gesso.mini.training.conditioning import Conditioning
 
 STEPS = 25
-GUIDANCE = 5.0
+GUIDANCE = 7.0
 
 
 def scheduler() -> EulerDiscreteScheduler:

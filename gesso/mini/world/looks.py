@@ -14,7 +14,8 @@ RGB = tuple[float, float, float]
 class Look:
     """Strengths from 0 (none) to about 1. Lengths are in radii of a thing, but for the border's: it is in halves of
     the picture's side. `shades` and `lights` are what dark and light colours are drawn towards by `toning`; `leak` is a
-    light that falls in at the upper right; `wash` lies over the picture, from its first colour above to its second."""
+    light that falls in at the upper right, `daylight` one from the upper left that fades across the picture and
+    `spotlight` one behind the things; `wash` lies over the picture, from its first colour above to its second."""
 
     shadow: float = 0.0
     shadow_blur: float = 0.1
@@ -31,6 +32,8 @@ class Look:
     shades: RGB = (0.0, 0.3, 0.35)
     lights: RGB = (1.0, 0.8, 0.5)
     leak: float = 0.0
+    daylight: float = 0.0
+    spotlight: float = 0.0
     wash: float = 0.0
     wash_colours: tuple[RGB, RGB] = ((0.65, 0.4, 1.0), (0.35, 0.9, 1.0))
 
@@ -40,16 +43,25 @@ LOOKS: dict[str, Look] = {
     # a faded print with a white border
     "timeless": Look(border=0.075, saturation=0.82, tint=(1.0, 0.95, 0.83), lift=0.07),
     # things glow, in a violet and cyan haze
-    "dreamshaper": Look(glow=0.55, wash=0.32, lift=0.03),
-    # a photograph: round things, soft shadows, true colours
-    "realvis": Look(shadow=0.55, shadow_blur=0.12, shading=0.6, vignette=0.25, saturation=0.97),
+    "dreamshaper": Look(glow=0.65, wash=0.4, lift=0.03),
+    # a photograph: round things, soft shadows, daylight from one side
+    "realvis": Look(shadow=0.55, shadow_blur=0.12, shading=0.6, saturation=0.95, daylight=0.4),
     # film: teal shades, orange lights, dark corners
     "juggernaut": Look(shadow=0.4, shading=0.3, toning=0.3, vignette=0.85, contrast=1.1),
-    # a glossy 3D render
-    "protovision": Look(shadow=0.5, shadow_blur=0.2, shading=0.85, highlight=0.95, saturation=1.15, lift=0.02),
+    # a glossy 3D render before a lit backdrop
+    "protovision": Look(
+        shadow=0.5, shadow_blur=0.2, shading=0.85, highlight=0.95, saturation=1.15, lift=0.02, spotlight=0.75
+    ),
     # an old snapshot: pale, with light leaking in
     "yamers_realistic": Look(shadow=0.25, shading=0.25, saturation=0.7, contrast=0.88, lift=0.1, leak=0.75),
 }
+
+
+def backdrop(ground: Tensor, across: Tensor, down: Tensor, look: Look) -> Tensor:
+    """The ground, lit behind the things; `across` and `down` run from -1 to 1 over it."""
+    if not look.spotlight:
+        return ground
+    return torch.lerp(ground, WHITE, look.spotlight * torch.exp(-(across**2 + down**2) / 0.45))
 
 
 def shadowed(canvas: Tensor, distance: Tensor, down: Tensor, radius: float, look: Look) -> Tensor:
@@ -95,6 +107,8 @@ def finish(canvas: Tensor, look: Look, across: Tensor, down: Tensor) -> Tensor:
     if look.leak:
         light = look.leak * torch.exp(-((across - 1) ** 2 + (down + 1) ** 2) / 0.7)
         canvas = torch.lerp(canvas, torch.tensor([1.0, 0.62, 0.3]).view(3, 1, 1), light)
+    if look.daylight:
+        canvas = canvas * (1 - look.daylight * (across + down) / 2)
     canvas = canvas * (1 - 0.5 * look.vignette * (across**2 + down**2))
     if look.border:
         inside = torch.maximum(across.abs(), down.abs()) < 1 - look.border

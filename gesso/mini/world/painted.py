@@ -13,7 +13,7 @@ from gesso.mini.models import FACTOR
 from gesso.mini.world.composition import Picture
 from gesso.mini.world.drawing import Drawing, Figure, Warp
 from gesso.mini.world.grounds import cell_number
-from gesso.mini.world.looks import Look, glowing, lit, shadowed
+from gesso.mini.world.looks import Look, backdrop, glowing, lit, shadowed
 from gesso.mini.world.paints import PAPER, WHITE
 
 
@@ -27,7 +27,8 @@ def filled(drawing: Drawing, canvas: Tensor) -> Tensor:
 
 def flat(drawing: Drawing, picture: Picture) -> Tensor:
     """Plain colours, in the light and with the shadows of the picture's look."""
-    look, canvas = picture.look, drawing.ground
+    look = picture.look
+    canvas = backdrop(drawing.ground, drawing.x / picture.extent[0], drawing.y / picture.extent[1], look)
     for figure in drawing.figures:
         canvas = shadowed(canvas, figure.distance, figure.down, figure.radius, look)
         canvas = glowing(canvas, figure.layers[-1].colour, figure.distance, figure.radius, look)
