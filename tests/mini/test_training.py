@@ -1,6 +1,8 @@
 import random
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
@@ -8,14 +10,23 @@ from torch import nn
 
 from gesso.mini.autoencoder import wired_autoencoder
 from gesso.mini.models import LATENT_CHANNELS, WIDTHS, base_unet, refiner_unet, text_encoder, text_encoder_2
-from gesso.mini.training.conditioning import chunks_of, encode, without_text
+from gesso.mini.training.conditioning import Conditioning, chunks_of, encode, without_text
 from gesso.mini.training.noise import SIGNAL, late_timesteps, noised, timesteps
 from gesso.mini.training.runs import Pace, Run
 from gesso.mini.training.sampling import paint
 from gesso.mini.training.speech import Speech, speech
 from gesso.mini.training.team import Team, together
 from gesso.mini.training.text import TextTraining, level, loss_and_accuracy, sample
-from gesso.mini.training.unet import FIRST, Diet, Painter, refiner_view, velocity_loss
+from gesso.mini.training.unet import (
+    FIRST,
+    TAUGHT_GUIDANCE,
+    Batch,
+    Diet,
+    Painter,
+    guided_loss,
+    refiner_view,
+    velocity_loss,
+)
 from gesso.mini.training.vae import COARSE_STEP, Crop, coarse_loss, lesson, painting_loss
 from gesso.mini.world.scenes import Mixture
 from gesso.sdxl.text import TextEncoders, end_to_end
@@ -107,6 +118,40 @@ def test_a_few_steps_of_unet_training_lower_the_loss(painter: Painter) -> None:
         losses.append(loss.item())
         run.learn(loss)
     assert losses[-1] < losses[0]
+
+
+class Guessing(nn.Module):
+    """Predicts `told` of rows that are told something, and `blank` of the others."""
+
+    def __init__(self, told: torch.Tensor, blank: torch.Tensor) -> None:
+        super().__init__()
+        self.told, self.blank = nn.Parameter(told), blank
+
+    def forward(self, noisy: torch.Tensor, timestep: torch.Tensor, hidden: torch.Tensor, **_: object) -> Any:
+        says_something = hidden.abs().sum((1, 2)).view(-1, 1, 1, 1) > 0
+        return SimpleNamespace(sample=torch.where(says_something, self.told, self.blank))
+
+
+def test_what_is_right_under_the_taught_guidance_is_no_error_and_what_is_untold_counts_as_it_is() -> None:
+    torch.manual_seed(0)
+    latents, timestep = torch.randn(2, 24, 4, 4), torch.tensor([600, 600])
+    hidden = torch.cat([torch.ones(1, 77, 80), torch.zeros(1, 77, 80)])
+    batch = Batch(latents, Conditioning(hidden, hidden[:, 0, :64]), torch.zeros(2, 6))
+    torch.manual_seed(1)
+    truth = noised(latents, timestep).velocity
+    alone = truth + 0.3
+    weakened = alone + (truth - alone) / TAUGHT_GUIDANCE
+
+    def loss(told: torch.Tensor, blank: torch.Tensor) -> torch.Tensor:
+        torch.manual_seed(1)
+        both = Guessing(told, blank)
+        return guided_loss(cast(Any, both), cast(Any, both), batch, lambda _: timestep)
+
+    assert loss(weakened, truth).item() > 0.01, (
+        "the untold row is right now, and the told one is weakened from elsewhere"
+    )
+    assert loss(weakened, alone).item() == pytest.approx(0.3**2 / 2, rel=1e-4), "only the untold row is wrong"
+    assert loss(truth, alone).item() > loss(weakened, alone).item(), "a network that says all of it overshoots"
 
 
 def test_the_refiner_learns_from_the_second_encoder_and_an_aesthetic_score(painter: Painter) -> None:
