@@ -10,10 +10,11 @@ from torch import Tensor
 from gesso.mini.judging import manners
 from gesso.mini.judging.clarity import noise, sharpness
 from gesso.mini.judging.examination import Asked
-from gesso.mini.judging.manners import Discriminant, lone_picture, shown, worsened
+from gesso.mini.judging.manners import Hand, lone_picture, shown
 from gesso.mini.judging.prompts import lone_scenes, related
 from gesso.mini.judging.questions import singles
 from gesso.mini.judging.things import NOTHING, look_at, look_at_two, number_of_things
+from gesso.mini.judging.worsening import worsened
 from gesso.mini.world.composition import compose, whole
 from gesso.mini.world.looks import LOOKS, PLAIN
 from gesso.mini.world.rendering import render
@@ -116,9 +117,9 @@ def test_things_of_a_kind_are_counted(count: int) -> None:
         assert number_of_things(rendered(scene)) == count
 
 
-def share_right(discriminant: Discriminant, drawn: Sequence[tuple[str, Tensor]]) -> float:
-    numbers = discriminant.scores([picture for _, picture in drawn]).argmax(1).tolist()
-    return sum(discriminant.names[number] == name for number, (name, _) in zip(numbers, drawn, strict=True)) / len(
+def share_right(hand: Hand, drawn: Sequence[tuple[str, Tensor]]) -> float:
+    numbers = hand.scores([picture for _, picture in drawn]).argmax(1).tolist()
+    return sum(hand.discriminant.names[number] == name for number, (name, _) in zip(numbers, drawn, strict=True)) / len(
         drawn
     )
 
@@ -152,13 +153,13 @@ def test_a_full_size_picture_is_read_as_its_averages_are() -> None:
     assert manners.renderings().name(render(picture, whole(picture))) == "comic"
 
 
-def test_blur_is_less_sharp_and_noise_less_calm() -> None:
+def test_blur_is_less_sharp_and_noise_is_noise() -> None:
     picture = compose(lone("star", "red", "white"), 512, 512, random.Random(0))
     crisp = render(picture, whole(picture))
     blurred = torch.nn.functional.avg_pool2d(crisp, 5, stride=1, padding=2, count_include_pad=False)
     assert sharpness(blurred) < 0.7 * sharpness(crisp)
     noisy = crisp + 0.02 * torch.randn(crisp.shape, generator=torch.Generator().manual_seed(0))
-    assert noise(crisp) < 0.001 < 0.01 < noise(noisy)
+    assert 3 * noise(crisp) < 0.03 < noise(noisy)
 
 
 def test_an_examination_finds_right_what_was_painted_as_asked_and_wrong_what_was_not() -> None:

@@ -71,5 +71,5 @@ def test_a_greater_strength_moves_further_from_the_start_image(paint: Paint) -> 
     check_those_with_goals(comparisons.strengths(paint, 1))
 
 
-def test_the_refiner_makes_edges_sharper_or_the_ground_calmer(paint: Paint) -> None:
+def test_the_refiner_leaves_less_noise(paint: Paint) -> None:
     check_those_with_goals(comparisons.refinement(paint, 3))

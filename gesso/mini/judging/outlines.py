@@ -1,23 +1,20 @@
-"""The outlines of all kinds of things, to hold a patch against: a thing is of the kind that is most like it."""
+"""The outlines of things, to hold a patch against: where its centre is, and where it has the thing's own colour."""
 
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 from scipy import ndimage
 from torch import Tensor
 
-from gesso.mini.judging.patches import DIFFERENT
+from gesso.mini.judging.patches import DIFFERENT, boxed, edges
 from gesso.mini.world.composition import Picture, Placed, Window
 from gesso.mini.world.drawing import Figure, draw
 from gesso.mini.world.objects import OBJECTS, OWN
 from gesso.mini.world.paints import named
-from gesso.mini.world.scenes import KINDS, Ground, Scene, Thing
+from gesso.mini.world.scenes import Ground, Scene, Thing
 
-BOX = 40
 TURNS = (-0.06, 0.06)
-LEAST_OVERLAP = 0.55
 _SIDE, _RADIUS = 96, 0.75
 _STRANGE = 0.5
 """What a wholly other colour counts against an overlap."""
@@ -46,8 +43,8 @@ class Outline:
 
 @dataclass(frozen=True)
 class Fit:
-    """The `outline` that is most like a patch, and how alike they are. `overlap`: intersection over union, 0..1. The
-    thing's centre (not its box's: a moon's is beside its disc's) and radius are in samples."""
+    """The `outline` of a kind that is most like a patch, and how alike they are. `overlap`: intersection over union,
+    0..1. The thing's centre (not its box's: a moon's is beside its disc's) and radius are in samples."""
 
     outline: Outline
     likeness: float
@@ -56,19 +53,14 @@ class Fit:
     y: float
     radius: float
 
-    @property
-    def kind(self) -> str:
-        """No kind's name where no outline fits, but "nothing"."""
-        return self.outline.kind if self.overlap >= LEAST_OVERLAP else "nothing"
 
-
-def fit(picture: Tensor, patch: Tensor, colour: str, ground: str) -> Fit:
-    """Hold a patch [height, width] of a picture [3, height, width] against the outlines of things of a colour on a
+def fit(picture: Tensor, patch: Tensor, kind: str, colour: str, ground: str) -> Fit:
+    """Hold a patch [height, width] of a picture [3, height, width] against the outlines of a kind in a colour on a
     ground: what the ground swallows (a boat's white sails on white) is missing from them too.
 
-    Other colours inside count against an outline: a boat's is much like a house's.
+    Other colours inside count against an outline.
     """
-    outlines, boxes, painted = _outlines(colour, ground)
+    outlines, boxes, painted = _outlines(kind, colour, ground)
     box, colours = boxed(patch.float(), patch).flatten() > 0.5, boxed(picture, patch).flatten(1)
     common = boxes & box
     overlaps = common.sum(1) / (boxes | box).sum(1)
@@ -86,31 +78,15 @@ def _placed(outline: Outline, likeness: float, overlap: float, seen: Extent) -> 
 
 
 def extent(mask: Tensor) -> Extent:
-    top, bottom, left, right = _edges(mask)
+    top, bottom, left, right = edges(mask)
     return Extent((left + right) / 2, (top + bottom) / 2, max(right - left, bottom - top))
 
 
-def boxed(values: Tensor, mask: Tensor) -> Tensor:
-    """`values` [..., height, width] where a mask's box is, as BOX x BOX samples that its longer side fills."""
-    top, bottom, left, right = _edges(mask)
-    part = values[..., top:bottom, left:right].reshape(1, -1, bottom - top, right - left)
-    missing_rows, missing_columns = (max(part.shape[2:]) - side for side in part.shape[2:])
-    above, before = missing_rows // 2, missing_columns // 2
-    square = F.pad(part, (before, missing_columns - before, above, missing_rows - above))
-    small = F.interpolate(square, size=(BOX, BOX), mode="bilinear", antialias=True)
-    return small.view(*values.shape[:-2], BOX, BOX)
-
-
-def _edges(mask: Tensor) -> tuple[int, int, int, int]:
-    rows, columns = mask.any(1).nonzero().flatten(), mask.any(0).nonzero().flatten()
-    return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
-
-
-@lru_cache(maxsize=32)
-def _outlines(colour: str, ground: str) -> tuple[tuple[Outline, ...], Tensor, Tensor]:
+@lru_cache(maxsize=1024)
+def _outlines(kind: str, colour: str, ground: str) -> tuple[tuple[Outline, ...], Tensor, Tensor]:
     """And their boxes, [outlines, BOX * BOX], and colours, [outlines, 3, BOX * BOX]."""
     behind = named(ground).view(3, 1)
-    outlines = tuple(_outline(kind, turn, colour, behind) for kind in KINDS for turn in TURNS)
+    outlines = tuple(_outline(kind, turn, colour, behind) for turn in TURNS)
     return outlines, torch.stack([one.box for one in outlines]), torch.stack([one.colours for one in outlines])
 
 

@@ -13,6 +13,8 @@ DIFFERENT = 0.2
 """A colour further from the ground's stands out. The nearest two of the world's are 0.33 apart."""
 REACH = 3
 """Samples that parts of one thing may grow by until they meet, as a sun's rays do."""
+BOX = 40
+"""Samples to a side of a patch that is brought to a square."""
 _SPECK = 0.03
 """The share of the largest part below which a part is noise."""
 _FAIR = 0.15
@@ -94,3 +96,20 @@ def _emptiest(mask: Tensor) -> tuple[float, int]:
     about = torch.from_numpy(ndimage.gaussian_filter1d(profile.numpy(), SIDE / 50))
     about[(before < _FAIR) | (before > 1 - _FAIR)] = torch.inf
     return float(about.min()), int(about.argmin())
+
+
+def boxed(values: Tensor, mask: Tensor) -> Tensor:
+    """`values` [..., height, width] where a mask's box is, as BOX x BOX samples that its longer side fills."""
+    top, bottom, left, right = edges(mask)
+    part = values[..., top:bottom, left:right].reshape(1, -1, bottom - top, right - left)
+    missing_rows, missing_columns = (max(part.shape[2:]) - side for side in part.shape[2:])
+    above, before = missing_rows // 2, missing_columns // 2
+    square = F.pad(part, (before, missing_columns - before, above, missing_rows - above))
+    small = F.interpolate(square, size=(BOX, BOX), mode="bilinear", antialias=True)
+    return small.view(*values.shape[:-2], BOX, BOX)
+
+
+def edges(mask: Tensor) -> tuple[int, int, int, int]:
+    """Top, bottom, left and right of a mask's box, in samples."""
+    rows, columns = mask.any(1).nonzero().flatten(), mask.any(0).nonzero().flatten()
+    return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1

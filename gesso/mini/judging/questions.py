@@ -23,7 +23,7 @@ from gesso.mini.judging.examination import (
     edited,
     examined,
 )
-from gesso.mini.judging.manners import Discriminant
+from gesso.mini.judging.manners import Hand
 from gesso.mini.judging.prompts import lone_scenes, on, related, told, varied, vivid
 from gesso.mini.judging.things import Seen, look_at, look_at_two, number_of_things
 from gesso.mini.world.captions import attributes, plural
@@ -60,10 +60,10 @@ def _single(scene: Scene, name: str, request: Asked) -> Question:
 
 
 def pairs(paint: Paint, count: int) -> list[Row]:
-    """One thing left of, right of, above or below another: all about them; without a goal, their kinds alone."""
+    """One thing left of, right of, above or below another; without a goal, their colours too."""
     rng = random.Random(2)
     questions = [_pair(relation, seed, rng) for seed, relation in enumerate(dealt(RELATION_WORDS, count, rng))]
-    return examined(paint, questions, {"relation, kinds, colours": RELATION_GOAL})
+    return examined(paint, questions, {"relation, kinds": RELATION_GOAL})
 
 
 def _pair(relation: str, seed: int, rng: random.Random) -> Question:
@@ -130,9 +130,9 @@ def _looked(look: str, prompt: str, seed: int) -> Asked:
     return edited(torch.full((3, *SMALL), 0.5), prompt, seed, base_model=look, strength=1.0)
 
 
-def _by_hand(discriminant: Discriminant, row: str, wanted: str, request: Asked) -> Question:
+def _by_hand(hand: Hand, row: str, wanted: str, request: Asked) -> Question:
     def check(picture: Tensor) -> Answer:
-        found = discriminant.name(picture)
+        found = hand.name(picture)
         return Answer(f"{found} for {wanted}", {row: _named(wanted, found)})
 
     return Question(request, check)

@@ -1,19 +1,22 @@
 """Says what a picture shows by measuring it, without any trained network: things on a plain ground.
 
-The ground is what the border shows, a thing is a patch that stands out from it, its kind the one whose outline,
-brought to the same box, is most like it, and its colour the one that it has where that outline has the thing's own.
+The ground is what the border shows, a thing is a patch that stands out from it, its kind the likeliest (`kinds`), and
+its colour the one that it has where the outline of that kind has the thing's own.
 """
 
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from gesso.mini.judging.outlines import Outline, boxed, fit
-from gesso.mini.judging.patches import border, halves, main_colours, named_like, patches, sampled, standing_out
+from gesso.mini.judging import kinds
+from gesso.mini.judging.outlines import Outline, fit
+from gesso.mini.judging.patches import border, boxed, halves, main_colours, named_like, patches, sampled, standing_out
 from gesso.mini.world.scenes import PLACES
 
 NOTHING = "nothing"
 RGB = tuple[float, float, float]
+LEAST_OVERLAP = 0.4
+"""With the outline of its kind; what has less is no thing."""
 _CENTRAL = 0.2
 _ALIKE = 0.4
 """The share of the largest thing's samples that another of the same kind has at least."""
@@ -21,8 +24,8 @@ _ALIKE = 0.4
 
 @dataclass(frozen=True)
 class Seen:
-    """A thing on a plain ground, in a scene's names; `kind` is NOTHING where no outline fits, and `colour` too where
-    nothing stands out at all. `overlap` with the outline that fits best: 0..1; `x`, `y` and `radius` in halves of the
+    """A thing on a plain ground, in a scene's names; `kind` is NOTHING where its outline does not fit, and `colour` too
+    where nothing stands out at all. `overlap` with that outline: 0..1; `x`, `y` and `radius` in halves of the
     picture's short side, from its centre; `rgb` the thing's own colour, 0..1; `area` the share of the picture that it
     covers."""
 
@@ -69,14 +72,14 @@ def _read(picture: Tensor, mask: Tensor, ground: str) -> Seen:
     found = patches(mask)
     if not found:
         return Seen(NOTHING, NOTHING, ground)
-    patch = found[0]
-    fits = [fit(picture, patch, colour, ground) for colour in main_colours(picture, patch, ground)]
+    patch, kind = found[0], kinds.likeliest(picture, found[0])
+    fits = [fit(picture, patch, kind, colour, ground) for colour in main_colours(picture, patch, ground)]
     best = max(fits, key=lambda one: one.likeness)
     own = _own_colour(picture, patch, best.outline)
     height, width = patch.shape
     half = min(height, width) / 2
     return Seen(
-        best.kind,
+        kind if best.overlap >= LEAST_OVERLAP else NOTHING,
         named_like(own),
         ground,
         best.overlap,
