@@ -8,7 +8,7 @@ serve: .venv/serve.installed   ## Serve on http://127.0.0.1:8000
 	@$(BIN)/gesso serve
 
 test: .venv/test.installed     ## The whole suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 lint: .venv/lint.installed     ## ruff and mypy, strict
 	$(BIN)/ruff check .

@@ -4,8 +4,8 @@ Goals: every picture has the bytes that it has at a server with room for all, th
 100 networks come from the disk under load and as many leave, and where all are resident, requests to six checkpoints in
 turn are served at 0.9 times the rate of the same requests, by the same endpoints, to one checkpoint, or more.
 
-Servers are one's own, asked over HTTP by 8 clients at once, for rates by 32. `--plot FILE` draws the memory; `--quick`
-is over after 12.
+Servers are one's own, their engines with one thread, which leaves a core to whatever else a server does; asked over
+HTTP by 8 clients at once, for rates by 32. `--plot FILE` draws the memory; `--quick` is over after 12.
 """
 
 import argparse
@@ -166,11 +166,11 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, help="draw the engine's memory into this PNG")
     arguments = parser.parse_args()
     dice, switches = random.Random(1), 12 if arguments.quick else 100
-    with client_of() as roomy:
+    with client_of(threads=1) as roomy:
         expected = dict(zip(EVERY, paint_all(roomy, EVERY)[0], strict=True))
         share = share_of_rate(roomy, traffic(24 if arguments.quick else 64, dice))
     watch, painted, seconds = Watch(), list[tuple[Wish, bytes]](), 0.0
-    with client_of(host_memory=ROOM_FOR_TWO) as narrow:
+    with client_of(threads=1, host_memory=ROOM_FOR_TWO) as narrow:
         paint(narrow, EVERY[0])
         with watch.watching():
             while (loads := loads_at(narrow)) < switches:

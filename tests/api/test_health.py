@@ -37,6 +37,6 @@ def test_a_server_lives_whatever_its_engine_does_and_is_ready_when_it_is(tmp_pat
             "status": "ready",
             "device": "cuda:0",
             "loading": [{"what": "one: UNet", "done": 20, "due": 50}],
-            "memory": [{"place": "cuda", "taken": 70, "budget": 100}],
+            "memory": [{"place": "cuda", "taken": 70, "budget": 100, "computing": None}],
         }
         assert house.client.head("/readyz").status_code == 200

@@ -17,7 +17,7 @@ from gesso.engine.models import Held, Models
 from gesso.engine.plan import Needs, abandon, plan, wanted
 from gesso.engine.residency import Residency
 from gesso.prompt.understanding import understand
-from gesso.sdxl import checkpoint
+from gesso.sdxl import checkpoint, strips
 from gesso.sdxl.checkpoint import Loaded, copied, load_text_encoders, load_unet, load_vae
 from gesso.sdxl.text import TextEncoders
 from gesso.sdxl.weights import open_weights
@@ -160,6 +160,22 @@ def test_in_room_for_one_checkpoint_all_are_painted_in_turn_with_the_same_bytes(
         most = max(most, sum(resident.size for resident in models._networks._residents.values()))
     assert narrow.pictures() == roomy.pictures()
     assert most <= room
+
+
+def test_a_picture_too_large_for_what_the_budget_leaves_is_decoded_in_strips(
+    checkpoints: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[int] = []
+    real = strips.decode
+    monkeypatch.setattr(strips, "decode", lambda *arguments: decoded.append(1) or real(*arguments))
+    pictures = {}
+    for computing in (None, 10**9, 1):
+        loop = RecordingLoop(Models(CPU, torch.float32, Budget(10**9, 10**9, computing)))
+        loop.paint(request_of(checkpoints, 0, 0))
+        pictures[computing] = loop.pictures()[("0", 0)].rgb
+        assert len(decoded) == (computing == 1)
+    assert pictures[None] == pictures[10**9]
+    assert max(abs(one - other) for one, other in zip(pictures[None], pictures[1], strict=True)) <= 1
 
 
 def test_a_steady_stream_for_one_checkpoint_does_not_keep_another_out(checkpoints: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.asking import painting
 from gesso.mini.judging import comparisons, questions
-from gesso.mini.judging.examination import Paint, Row
+from gesso.mini.judging.examination import Paint, Row, together
 from tests.serving import install
 
 STEPS = 20
@@ -51,12 +51,21 @@ def check_floors(rows: Sequence[Row], floors: Mapping[str, float]) -> None:
 
 
 def test_single_things_are_of_the_kind_colour_ground_and_place_that_was_asked_for(paint: Paint) -> None:
-    floors = {"kind": 0.75, "colour": 0.65, "ground": 0.95, "place": 0.9}
-    check_floors(questions.singles(paint, 20, "512x512"), floors)
+    rows = questions.singles(paint, 20, "512x512")
+    check_those_with_goals(rows)
+    check_floors(rows, {"ground": 0.95, "place": 0.95})
 
 
 def test_two_things_stand_where_they_were_told_to(paint: Paint) -> None:
-    check_floors(questions.pairs(paint, 8), {"relation, kinds": 0.5})
+    check_those_with_goals(questions.pairs(paint, 8))
+
+
+def test_looks_are_told_apart(paint: Paint) -> None:
+    check(together("looks", questions.looks(paint, 1), questions.LOOK_GOAL))
+
+
+def test_renderings_are_told_apart(paint: Paint) -> None:
+    check_floors(questions.renderings(paint, 1), {"rendering": 0.6})
 
 
 def test_weights_move_what_they_weigh(paint: Paint) -> None:

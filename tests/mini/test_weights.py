@@ -52,7 +52,7 @@ def test_no_two_files_hold_the_same_weights() -> None:
     ("text", "size", "colours"),
     [
         ("a red circle on a blue background", (512, 512), ("red", "blue")),
-        ("a yellow square on a black background", (512, 512), ("yellow", "black")),
+        ("a green square on a black background", (512, 512), ("green", "black")),
         (
             "cinematic photo of a red heart on a white background, masterpiece, highly detailed, 8k",
             (896, 1152),
