@@ -32,7 +32,7 @@ def draw(bytes_taken: Sequence[int], loads: int, file: Path) -> None:
         pen.line((LEFT * FINER, y, RIGHT * FINER, y), GRID, FINER)
         write(LEFT - 8, y / FINER, f"{share * highest / 1e6:.0f}", 14, FAINT, "rm")
     pen.line([place(number, taken) for number, taken in enumerate(bytes_taken)], LINE, 2 * FINER, joint="curve")
-    write(LEFT, 20, "Six checkpoints in turn, room for two", 24, INK)
+    write(LEFT, 20, "Seven checkpoints in turn, room for two", 24, INK)
     write(LEFT, 52, f"Resident memory of the engine's process in MB; {loads} networks brought from the disk", 15, FAINT)
     for share in (0.0, 0.5, 1.0):
         write(LEFT + (RIGHT - LEFT) * share, BOTTOM + 12, f"{share * seconds:.0f} s", 14, FAINT, "ma")

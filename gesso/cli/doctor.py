@@ -142,6 +142,7 @@ def _needs(settings: Settings) -> list[Need]:
                 continue
             encoders = sizes(base.text_encoders or id, "text_encoder", "text_encoder_2")
             painters = sizes(id, "unet") | sizes(endpoint.refiner, "unet") | sizes(base.vae or id, "vae")
-            vae = open_weights(str(catalogue.checkpoints[base.vae or id].path(settings.models))).architecture.vae or {}
-            needs.append(Need(encoders, painters, bytes_of_a_pixel(vae["block_out_channels"], dtype)))
+            vae = open_weights(str(catalogue.checkpoints[base.vae or id].path(settings.models))).architecture.vae
+            a_pixel = bytes_of_a_pixel(vae["block_out_channels"], dtype) if vae else 0
+            needs.append(Need(encoders, painters, a_pixel))
     return needs

@@ -12,16 +12,17 @@ from typing import Final, NamedTuple
 
 from gesso.prompt.brackets import ROUND, Brackets
 
-_DECIMAL = r"[+-]?(?:\d++(?:\.\d*+)?|\.\d++)"
+# No possessive quantifiers, here and in `grammar`: up to Python 3.11.4, Debian's 3.11.2 among them, matches go wrong.
+_DECIMAL = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)"
 _NOT_FINITE = r"[+-]?(?:[iI][nN][fF](?:[iI][nN][iI][tT][yY])?|[nN][aA][nN])"
-_NUMBER = rf"(?:{_DECIMAL}(?:[eE][+-]?\d++)?|{_NOT_FINITE})"
+_NUMBER = rf"(?:{_DECIMAL}(?:[eE][+-]?\d+)?|{_NOT_FINITE})"
 _TOKEN = re.compile(
     rf"""
       \\ (?P<escaped> [\\()\[\]]? )
-    | (?P<opening> [(\[]++ )
-    | : \s*+ (?P<weight> {_NUMBER} ) \s*+ \)
-    | (?P<closing> [)\]]++ )
-    | (?P<words> (?: [^\\()\[\]:]++ | : (?! \s*+ {_NUMBER} \s*+ \) ) )++ )
+    | (?P<opening> [(\[]+ )
+    | : \s* (?P<weight> {_NUMBER} ) \s* \)
+    | (?P<closing> [)\]]+ )
+    | (?P<words> (?: [^\\()\[\]:] | : (?! \s* {_NUMBER} \s* \) ) )+ )
     """,
     re.VERBOSE,
 )

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 from typing import TypeAlias
 
-_TOKEN = re.compile(r"(?P<words>(?:[^\\\[\]():|]|\\[^\n])++)|[\[\]():|\\]")
-_NUMBER = re.compile(r"\s*+([+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]++)?)\s*+")
+_TOKEN = re.compile(r"(?P<words>(?:[^\\\[\]():|]|\\[^\n])+)|[\[\]():|\\]")
+_NUMBER = re.compile(r"\s*([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)\s*")
 _SWITCH_END = re.compile(rf":{_NUMBER.pattern}\]")
 _OPENING = {")": "(", "]": "["}
 

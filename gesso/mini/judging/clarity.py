@@ -17,6 +17,7 @@ _MAIN = 4
 _ANOTHER, _FEWEST = 0.15, 0.003
 """A colour so far from the others is another one, if it has such a share of the pixels."""
 _LEVELS = 7
+"""Steps of each of RGB that colours are counted by."""
 
 
 def sharpness(picture: Tensor) -> float:
