@@ -2,8 +2,8 @@
 of pairs, 80 % of negative prompts and weights, renderings told apart in 80 %, looks in 90 %, and what else has a goal.
 
 Pictures come over HTTP from a server of one's own, with the documented defaults but for what a row is about. They are
-measured, by nothing that was trained (`gesso/mini/judging.py`, `manners.py`). `--quick` asks for about 100 pictures of
-512 x 512, so its shares say little; `--sheet FOLDER` keeps contact sheets of what was painted.
+judged by measurements and by discriminants fitted to true renderings (`gesso/mini/judging`). `--quick` asks for about
+100 pictures of 512 x 512, so its shares say little; `--sheet FOLDER` keeps contact sheets of what was painted.
 """
 
 import argparse

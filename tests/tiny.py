@@ -16,11 +16,13 @@ from safetensors.torch import save_file
 from transformers import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
 
-from gesso.sdxl.architecture import Architecture, Kind, PredictionType
+from gesso.sdxl.architecture import SDXL_BASE, Architecture, Kind, PredictionType
 from gesso.sdxl.writing import write_weights
 
 CHANNELS, FACTOR = 4, 32
 _FIRST, _SECOND, _ADDED = 8, 16, 8
+SHALLOW: dict[str, Any] = dict(SDXL_BASE.vae or {}) | {"block_out_channels": [8, 16, 24, 24], "norm_num_groups": 4}
+"""SDXL's VAE but for its widths."""
 
 
 def _clip(width: int, activation: str) -> dict[str, Any]:

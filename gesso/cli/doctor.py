@@ -21,6 +21,7 @@ from gesso.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from gesso.sdxl.folder import Part
+    from gesso.sdxl.weights import Weights
 
 PATIENCE = 120.0
 LIBRARIES = ("torch", "diffusers", "transformers")
@@ -126,12 +127,15 @@ def _needs(settings: Settings) -> list[Need]:
     catalogue = house.read_catalogue(settings)
 
     @cache
+    def opened(id: str) -> "Weights":
+        return open_weights(str(catalogue.checkpoints[id].path(settings.models)))
+
+    @cache
     def sizes(id: str | None, *parts: "Part") -> dict[str, int]:
         """By `id: part`, of a checkpoint's parts."""
         if id is None:
             return {}
-        path = catalogue.checkpoints[id].path(settings.models)
-        held = open_weights(str(path)).sizes(dtype)
+        held = opened(id).sizes(dtype)
         return {f"{id}: {part}": held[part] for part in parts if part in held}
 
     needs = []
@@ -142,7 +146,7 @@ def _needs(settings: Settings) -> list[Need]:
                 continue
             encoders = sizes(base.text_encoders or id, "text_encoder", "text_encoder_2")
             painters = sizes(id, "unet") | sizes(endpoint.refiner, "unet") | sizes(base.vae or id, "vae")
-            vae = open_weights(str(catalogue.checkpoints[base.vae or id].path(settings.models))).architecture.vae
+            vae = opened(base.vae or id).architecture.vae
             a_pixel = bytes_of_a_pixel(vae["block_out_channels"], dtype) if vae else 0
             needs.append(Need(encoders, painters, a_pixel))
     return needs

@@ -39,9 +39,9 @@ def decode(network: VaeNetwork, latents: Tensor) -> Tensor:
 
 
 def encode(network: VaeNetwork, pixels: Tensor) -> tuple[Tensor, Tensor]:
-    """As `network.encode(pixels)`; `pixels` may be in the host's memory."""
+    """As `network.encode(pixels)`, but that the pictures are in the host's memory."""
     encoder, device = network.encoder, next(network.parameters()).device
-    hidden = _convolved(pixels.to(HOST), encoder.conv_in, device)
+    hidden = _convolved(pixels, encoder.conv_in, device)
     for layer in _layers(encoder.down_blocks):
         hidden = _through(layer, hidden, device)
     return network.posterior(encoder.read(hidden.to(device)))

@@ -56,9 +56,10 @@ class Vae:
         right, bottom = columns * self.factor - width - left, rows * self.factor - height - top
         pixels = picture.permute(2, 0, 1)[None].float() / 255 * 2 - 1
         pixels = nn.functional.pad(pixels, (left, right, top, bottom), mode="replicate")
-        pixels = pixels.to(next(self.network.parameters()))
-        in_strips = self._is_too_large(self.network, pixels[0, 0].numel())
-        mean, deviation = (strips.encode if in_strips else VaeNetwork.encode)(self.network, pixels)
+        if self._is_too_large(self.network, pixels[0, 0].numel()):
+            mean, deviation = strips.encode(self.network, pixels.to(self.network.dtype))
+        else:
+            mean, deviation = self.network.encode(pixels.to(next(self.network.parameters())))
         return Posterior(mean.float().cpu(), deviation.float().cpu(), self.network.scaling_factor)
 
     def decode(self, latent: Tensor, width: int, height: int) -> bytes:

@@ -1,6 +1,6 @@
 """What the server's own pictures show, small: `python -m benchmarks.meaning` asks the same questions by the hundred.
 
-Nothing that judges was trained; see `gesso/mini/judging`. The files that ship do not meet every goal of that benchmark
+No network judges; see `gesso/mini/judging`. The files that ship do not meet every goal of that benchmark
 yet: where they do, the goal is tested; where not, that they are no worse than when they were shipped (floors).
 """
 

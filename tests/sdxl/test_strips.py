@@ -1,8 +1,6 @@
 """A VAE in strips: the same pictures and latents, with one strip of one layer at a time."""
 
 import itertools
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -11,12 +9,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gesso.sdxl import strips
-from gesso.sdxl.architecture import SDXL_BASE
 from gesso.sdxl.vae import Vae
 from gesso.sdxl.vae_network import VaeNetwork
-
-SHALLOW: dict[str, Any] = dict(SDXL_BASE.vae or {}) | {"block_out_channels": [8, 16, 24, 24], "norm_num_groups": 4}
-"""SDXL's but for its widths."""
+from tests.tiny import SHALLOW
 
 
 @pytest.fixture(scope="module")
@@ -51,19 +46,13 @@ class Convolved(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@contextmanager
-def watching() -> Iterator[Convolved]:
-    with Convolved() as convolved:
-        yield convolved
-
-
 def test_what_is_there_at_a_time_does_not_grow_with_the_picture(
     network: VaeNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(strips, "ROWS", 4)
     largest = []
     for height in (16, 32):
-        with watching() as convolved:
+        with Convolved() as convolved:
             strips.decode(network, torch.randn(1, network.latent_channels, height, 4))
         fine = [size for size in convolved.sizes if size > 24 * height * 4]  # but for the latent's own resolution
         largest.append(max(fine))

@@ -8,10 +8,7 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
 from gesso.sdxl.architecture import SDXL_BASE, Architecture
 from gesso.sdxl.vae_network import SDXL_ONLY, SHAPE, VaeNetwork
-from tests.tiny import architecture
-
-SHALLOW: dict[str, Any] = dict(SDXL_BASE.vae or {}) | {"block_out_channels": [8, 16, 24, 24], "norm_num_groups": 4}
-"""SDXL's but for its widths."""
+from tests.tiny import SHALLOW, architecture
 
 
 @pytest.mark.parametrize("shape", [SDXL_BASE, architecture()], ids=["sdxl", "tiny"])

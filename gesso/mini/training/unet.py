@@ -32,7 +32,7 @@ LARGE = ((28, 36), (28, 36), (36, 28), (32, 32), (32, 32), (24, 42), (42, 24), (
 HUGE = ((48, 48), (64, 64), (48, 64), (64, 48), (32, 64), (64, 32), (40, 60))
 """Latents' widths and heights."""
 TAUGHT_GUIDANCE = 2.0
-"""At which the family is taught to be right. With 3 it was still learning after what three hours leave for it."""
+"""At which the family is taught to be right."""
 FEWEST = 3
 SAMPLES = 2
 """Samples to one side of a cell that a rendering is averaged over."""
