@@ -1,14 +1,18 @@
 """PNG files: deterministic, lossless, with the parameters where other programs look for them."""
 
 import io
+import os
 import random
 import struct
 import zlib
+from collections.abc import Iterator
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 from gesso.engine.messages import Pixels
 from gesso.imaging.formats import FORMATS, encode, media_type
@@ -27,6 +31,47 @@ def chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
+def drawn(kind: str, width: int, height: int, seed: int) -> Pixels:
+    random = np.random.default_rng(seed)
+    rows, columns = np.mgrid[:height, :width, :1][:2]
+    start, down, right = random.integers(-9, 10, (3, 3))
+    picture = {
+        "random": random.integers(0, 256, (height, width, 3)),
+        "flat": np.broadcast_to(start, (height, width, 3)),
+        "gradient": start + rows * down + columns * right,
+        "black and white": 255 * random.integers(0, 2, (height, width, 3)),
+    }[kind]
+    return Pixels(width, height, (picture % 256).astype(np.uint8).tobytes())
+
+
+def photograph(width: int, height: int) -> Pixels:
+    """Noise on every scale, the finest of it grain: nothing in it comes twice, as in what SDXL paints."""
+    random = np.random.default_rng(0)
+    picture = np.full((height, width, 3), 128.0)
+    for scale, strength in {64: 60, 16: 30, 4: 10, 1.5: 4, 0.6: 2}.items():
+        light = gaussian_filter(random.standard_normal((height, width, 1)), scale, axes=(0, 1))
+        colours = gaussian_filter(random.standard_normal((height, width, 3)), scale, axes=(0, 1))
+        picture += strength * (0.85 * light / light.std() + 0.3 * colours / colours.std())
+    return Pixels(width, height, picture.round().clip(0, 255).astype(np.uint8).tobytes())
+
+
+def by_pillow(pixels: Pixels) -> bytes:
+    target = io.BytesIO()
+    Image.frombytes("RGB", (pixels.width, pixels.height), pixels.rgb).save(target, "PNG")
+    return target.getvalue()
+
+
+def chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Those of a PNG file, each of which must be whole and have the right checksum."""
+    position = len(SIGNATURE)
+    while position < len(data):
+        length, kind = struct.unpack_from(">I4s", data, position)
+        body = data[position + 8 : position + 8 + length]
+        assert data[position : position + 12 + length] == chunk(kind, body)
+        yield kind, body
+        position += 12 + length
+
+
 def test_equal_pixels_and_text_give_equal_bytes_and_other_text_gives_other_bytes() -> None:
     assert encode_png(NOISE, INFOTEXT) == encode_png(NOISE, INFOTEXT)
     assert encode_png(NOISE, INFOTEXT) != encode_png(NOISE, INFOTEXT + "!")
@@ -36,9 +81,60 @@ def test_pixels_survive_unchanged() -> None:
     assert decode_png(encode_png(NOISE, INFOTEXT)) == NOISE
 
 
-def test_other_programs_find_the_parameters_as_text() -> None:
-    with Image.open(io.BytesIO(encode_png(NOISE, INFOTEXT))) as image:
-        assert image.text["parameters"] == INFOTEXT
+@given(
+    st.builds(
+        drawn,
+        st.sampled_from(["random", "flat", "gradient", "black and white"]),
+        st.integers(1, 70),
+        st.integers(1, 140),
+        st.integers(0, 2**32),
+    )
+)
+def test_any_picture_comes_back_pixel_for_pixel_and_has_the_same_bytes_every_time(pixels: Pixels) -> None:
+    data = encode_png(pixels, INFOTEXT)
+    with Image.open(io.BytesIO(data)) as image:
+        image.load()
+        assert (image.mode, image.size, image.tobytes()) == ("RGB", (pixels.width, pixels.height), pixels.rgb)
+    assert encode_png(pixels, INFOTEXT) == data
+
+
+def test_the_number_of_cores_changes_no_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = set()
+    for cores in (1, 2, 16, None):
+        monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
+        written.add(encode_png(photograph(96, 300), INFOTEXT))
+    assert len(written) == 1
+
+
+@pytest.mark.parametrize("height", [1, 63, 64, 65, 300])
+def test_chunks_and_checksums_are_what_the_strictest_reader_asks_for(height: int) -> None:
+    (first, header), (second, _), (third, body), last = chunks(encode_png(photograph(96, height), INFOTEXT))
+    assert (first, second, third, last) == (b"IHDR", b"tEXt", b"IDAT", (b"IEND", b""))
+    assert header == struct.pack(">II5B", 96, height, 8, 2, 0, 0, 0)
+    inflate = zlib.decompressobj()
+    assert len(inflate.decompress(body)) == height * (1 + 3 * 96)
+    assert inflate.eof
+    assert inflate.unused_data == b""
+
+
+def test_a_photograph_is_no_larger_than_pillow_makes_it() -> None:
+    assert len(encode_png(photograph(448, 576), "")) < len(by_pillow(photograph(448, 576)))
+
+
+def test_a_flat_picture_takes_hardly_any_room() -> None:
+    flat = plain(896, 1152, (200, 30, 90))
+    assert len(encode_png(flat, "")) < 1.15 * len(by_pillow(flat))
+
+
+def test_pixels_that_are_not_as_many_as_the_size_says_are_refused() -> None:
+    with pytest.raises(ValueError, match="array of size 100"):
+        encode_png(Pixels(24, 16, b"\0" * 100), INFOTEXT)
+
+
+@pytest.mark.parametrize("text", [INFOTEXT, "café", "Fuji 富士"])
+def test_other_programs_find_the_parameters_as_text(text: str) -> None:
+    with Image.open(io.BytesIO(encode_png(NOISE, text))) as image:
+        assert image.text["parameters"] == text
 
 
 @pytest.mark.parametrize(("text", "kind"), [("café", b"tEXt"), ("Fuji 富士", b"iTXt")])
