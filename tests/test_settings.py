@@ -27,7 +27,7 @@ def test_flags_outrank_the_environment_which_outranks_the_file(monkeypatch: pyte
 
 def test_everything_lies_in_the_data_folder_unless_told_otherwise(tmp_path: Path) -> None:
     settings = read_settings(data_dir=tmp_path)
-    assert settings.database == f"sqlite+aiosqlite:///{tmp_path / 'gesso.db'}"
+    assert settings.database == f"sqlite:///{tmp_path / 'gesso.db'}"
     assert settings.pictures_dir == tmp_path / "pictures"
     assert settings.models == tmp_path / "models"
     assert read_settings(models_dir=Path("/weights")).models == Path("/weights")
@@ -59,6 +59,7 @@ def test_hosts_and_networks_are_a_list_with_commas_in_the_environment(monkeypatc
         ("fetch_allow", "10.0.0.0/99", "'10.0.0.0/99'"),
         ("engine", "steam", "'local' or 'fake'"),
         ("device", "banana", "device = 'banana'"),
+        ("precision", "fp4", "'auto', 'float32', 'bfloat16' or 'fp8'"),
         ("gpu_memory", "much", "gpu_memory = 'much'"),
         ("loading_patience", "0", "greater than 0"),
         ("storage_url", "s3://bucket", "must be a folder"),
@@ -72,6 +73,12 @@ def test_a_wrong_setting_is_named_with_its_value_and_what_would_be_right(
         read_settings()
     assert f"setting {name}" in error.value.sentence
     assert said in error.value.sentence
+
+
+def test_products_in_8_bits_are_asked_for_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read_settings().precision == "auto"
+    monkeypatch.setenv("GESSO_PRECISION", "fp8")
+    assert read_settings().precision == "fp8"
 
 
 def test_an_unknown_setting_in_the_file_is_an_error() -> None:

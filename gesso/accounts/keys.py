@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
-from sqlalchemy import Row, Select, func, insert, literal, or_, select, update
+from sqlalchemy import Connection, Row, Select, func, insert, literal, or_, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gesso.accounts import ledger
 from gesso.accounts.credit import credits_text
@@ -78,8 +77,8 @@ class Keys:
         """Whose key this is. Raises Unauthorized for none, an unknown or a revoked one."""
         if not key:
             raise Unauthorized("Missing Authorization or x-api-key in header")
-        async with self._database.reading() as connection:
-            row = (await connection.execute(_joined().where(api_keys.c.digest == _digest(key)))).one_or_none()
+        query = _joined().where(api_keys.c.digest == _digest(key))
+        row = await self._database.read(lambda connection: connection.execute(query).one_or_none())
         if row is None:
             raise Unauthorized("This API key is not known here.")
         if row.revoked is not None:
@@ -91,14 +90,17 @@ class Keys:
 
         Later: return None; a `key` that was never known becomes another of the owner's.
         """
-        async with self._database.writing() as connection:
-            owner = (await connection.execute(select(accounts.c.id).where(accounts.c.name == OWNER))).scalar()
+
+        def bootstrap(connection: Connection) -> str | None:
+            owner = connection.execute(select(accounts.c.id).where(accounts.c.name == OWNER)).scalar()
             if owner is None:
-                account = await _add_account(connection, OWNER, unlimited=True)
-                return await _add_key(connection, account.id, key or _new_key())
-            if key is not None and not (await connection.execute(_known(key))).first():
-                await _add_key(connection, owner, key)
+                account = _add_account(connection, OWNER, unlimited=True)
+                return _add_key(connection, account.id, key or _new_key())
+            if key is not None and not connection.execute(_known(key)).first():
+                _add_key(connection, owner, key)
             return None
+
+        return await self._database.write(bootstrap)
 
     async def create_account(self, name: str, credit_micro: int = 0, *, unlimited: bool = False) -> Account:
         """Raises Conflict where the name is taken, BadRequest where it is no name or the credits are negative."""
@@ -108,68 +110,76 @@ class Keys:
             )
         if credit_micro < 0:
             raise BadRequest(f"An account cannot begin with {credits_text(credit_micro)} credits.")
-        async with self._database.writing() as connection:
-            account = await _add_account(connection, name, unlimited=unlimited)
+
+        def create(connection: Connection) -> Account:
+            account = _add_account(connection, name, unlimited=unlimited)
             if credit_micro:
-                await ledger.grant(connection, account.id, credit_micro)
-            return await _find_account(connection, name)
+                ledger.grant(connection, account.id, credit_micro)
+            return _find_account(connection, name)
+
+        return await self._database.write(create)
 
     async def account(self, name: str) -> Account:
         """Raises NotFound."""
-        async with self._database.reading() as connection:
-            return await _find_account(connection, name)
+        return await self._database.read(lambda connection: _find_account(connection, name))
 
     async def accounts(self) -> list[Account]:
         """All, oldest first."""
-        async with self._database.reading() as connection:
-            return [_account(row) for row in await connection.execute(select(accounts).order_by(accounts.c.id))]
+        query = select(accounts).order_by(accounts.c.id)
+        return await self._database.read(lambda connection: [_account(row) for row in connection.execute(query)])
 
     async def create_key(self, account_name: str, replies: KeyReplies | None = None) -> str:
         """A new key, to be shown once: only its hash is kept. Raises NotFound where there is no such account."""
-        async with self._database.writing() as connection:
-            account = await _find_account(connection, account_name)
-            return await _add_key(connection, account.id, _new_key(), replies)
+
+        def create(connection: Connection) -> str:
+            return _add_key(connection, _find_account(connection, account_name).id, _new_key(), replies)
+
+        return await self._database.write(create)
 
     async def revoke(self, prefix: str) -> KeyEntry:
         """Revoke the one key in use that begins so. Raises NotFound for none, Conflict for more than one."""
         if not prefix:
             raise BadRequest("Say how the key begins.")
-        async with self._database.writing() as connection:
-            entry = _only(prefix, (await connection.execute(_beginning(prefix))).all())
-            revocation = update(api_keys).where(api_keys.c.id == entry.id).values(revoked=datetime.now(UTC))
-            await connection.execute(revocation)
-            return _entry((await connection.execute(_joined().where(api_keys.c.id == entry.id))).one())
+
+        def revoke(connection: Connection) -> KeyEntry:
+            entry = _only(prefix, connection.execute(_beginning(prefix)).all())
+            connection.execute(update(api_keys).where(api_keys.c.id == entry.id).values(revoked=datetime.now(UTC)))
+            return _entry(connection.execute(_joined().where(api_keys.c.id == entry.id)).one())
+
+        return await self._database.write(revoke)
 
     async def keys(self, account_name: str | None = None) -> list[KeyEntry]:
         """All, or one account's, oldest first. Raises NotFound where there is no such account."""
-        query = _joined().order_by(api_keys.c.id)
-        async with self._database.reading() as connection:
+
+        def read(connection: Connection) -> list[KeyEntry]:
+            query = _joined().order_by(api_keys.c.id)
             if account_name is not None:
-                account = await _find_account(connection, account_name)
-                query = query.where(api_keys.c.account_id == account.id)
-            return [_entry(row) for row in await connection.execute(query)]
+                query = query.where(api_keys.c.account_id == _find_account(connection, account_name).id)
+            return [_entry(row) for row in connection.execute(query)]
+
+        return await self._database.read(read)
 
 
-async def _add_account(connection: AsyncConnection, name: str, *, unlimited: bool) -> Account:
+def _add_account(connection: Connection, name: str, *, unlimited: bool) -> Account:
     values = {"name": name, "unlimited": unlimited, "balance_micro": 0, "created": datetime.now(UTC)}
     try:
-        await connection.execute(insert(accounts).values(values))
+        connection.execute(insert(accounts).values(values))
     except IntegrityError:
         raise Conflict(f"There is an account {name!r} already.") from None
-    return await _find_account(connection, name)
+    return _find_account(connection, name)
 
 
-async def _find_account(connection: AsyncConnection, name: str) -> Account:
-    row = (await connection.execute(select(accounts).where(accounts.c.name == name))).one_or_none()
+def _find_account(connection: Connection, name: str) -> Account:
+    row = (connection.execute(select(accounts).where(accounts.c.name == name))).one_or_none()
     if row is None:
         raise NotFound(f"There is no account {name!r}.")
     return _account(row)
 
 
-async def _add_key(connection: AsyncConnection, account_id: int, key: str, replies: KeyReplies | None = None) -> str:
+def _add_key(connection: Connection, account_id: int, key: str, replies: KeyReplies | None = None) -> str:
     prefix = key[: min(PREFIX_LENGTH, len(key) // 2)]
     values = {"account_id": account_id, "digest": _digest(key), "prefix": prefix, "replies": replies}
-    await connection.execute(insert(api_keys).values(values | {"created": datetime.now(UTC)}))
+    connection.execute(insert(api_keys).values(values | {"created": datetime.now(UTC)}))
     return key
 
 

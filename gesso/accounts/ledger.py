@@ -11,8 +11,7 @@ without limit spends is written down like any other's; it is only never refused.
 from datetime import UTC, datetime
 from typing import Literal
 
-from sqlalchemy import ColumnElement, RowMapping, and_, case, func, insert, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, case, func, insert, or_, select, update
 
 from gesso.accounts.credit import MOST_MICRO, UNLIMITED_MICRO, credits_text
 from gesso.errors import BadRequest, InsufficientCredits, NotFound
@@ -21,61 +20,61 @@ from gesso.storage.tables import accounts, ledger_entries
 Kind = Literal["grant", "reserve", "capture", "release"]
 
 
-async def grant(connection: AsyncConnection, account_id: int, micro: int) -> None:
+def grant(connection: Connection, account_id: int, micro: int) -> None:
     """Give credits, or take some back where `micro` is negative.
 
     Raises InsufficientCredits rather than go below zero, BadRequest beyond 999,999,999 credits, NotFound.
     """
     if abs(micro) > MOST_MICRO:
         raise BadRequest(f"{credits_text(micro)} credits: at most {credits_text(MOST_MICRO)} are given at once.")
-    await _move(connection, account_id, micro)
-    await _record(connection, account_id, None, "grant", micro)
+    _move(connection, account_id, micro)
+    _record(connection, account_id, None, "grant", micro)
 
 
-async def reserve(connection: AsyncConnection, account_id: int, job_id: str, micro: int) -> None:
+def reserve(connection: Connection, account_id: int, job_id: str, micro: int) -> None:
     """Set `micro` aside for a job. Raises InsufficientCredits, saying balance and cost in credits."""
-    if "reserve" in await _entries(connection, job_id):
+    if "reserve" in _entries(connection, job_id):
         return
-    await _move(connection, account_id, -micro)
-    await _record(connection, account_id, job_id, "reserve", micro)
+    _move(connection, account_id, -micro)
+    _record(connection, account_id, job_id, "reserve", micro)
 
 
-async def capture(connection: AsyncConnection, job_id: str, micro: int) -> None:
+def capture(connection: Connection, job_id: str, micro: int) -> None:
     """Charge `micro` of what the job reserved and release the rest.
 
     Nothing happens to a job that was captured or released before, or that reserved nothing.
     """
-    entries = await _entries(connection, job_id)
+    entries = _entries(connection, job_id)
     if "reserve" not in entries or "capture" in entries or "release" in entries:
         return
     account_id, reserved = entries["reserve"]["account_id"], entries["reserve"]["amount_micro"]
     if not 0 <= micro <= reserved:
         raise ValueError(f"job {job_id} reserved {reserved} micro-credits, {micro} cannot be captured")
     if micro:
-        await _record(connection, account_id, job_id, "capture", micro)
+        _record(connection, account_id, job_id, "capture", micro)
     if micro < reserved:
-        await _move(connection, account_id, reserved - micro)
-        await _record(connection, account_id, job_id, "release", reserved - micro)
+        _move(connection, account_id, reserved - micro)
+        _record(connection, account_id, job_id, "release", reserved - micro)
 
 
-async def release(connection: AsyncConnection, job_id: str) -> None:
+def release(connection: Connection, job_id: str) -> None:
     """Give back all that the job reserved. Nothing happens to a job that was captured or released before."""
-    await capture(connection, job_id, 0)
+    capture(connection, job_id, 0)
 
 
-async def balance(connection: AsyncConnection, account_id: int) -> int:
+def balance(connection: Connection, account_id: int) -> int:
     """What the account has left, in micro-credits; UNLIMITED_MICRO without limit. Raises NotFound."""
     columns = select(accounts.c.unlimited, accounts.c.balance_micro).where(accounts.c.id == account_id)
-    row = (await connection.execute(columns)).one_or_none()
+    row = (connection.execute(columns)).one_or_none()
     if row is None:
         raise NotFound(f"There is no account {account_id}.")
     return UNLIMITED_MICRO if row.unlimited else int(row.balance_micro)
 
 
-async def discrepancies(connection: AsyncConnection) -> list[str]:
+def discrepancies(connection: Connection) -> list[str]:
     """A sentence for every account whose balance is not what its entries add up to; none while all is well."""
     total = func.coalesce(func.sum(_effect()), 0)
-    rows = await connection.execute(
+    rows = connection.execute(
         select(accounts.c.name, accounts.c.balance_micro, total.label("entries_micro"))
         .outerjoin_from(accounts, ledger_entries)
         .group_by(accounts.c.id, accounts.c.name, accounts.c.balance_micro)
@@ -94,27 +93,27 @@ def _effect() -> ColumnElement[int]:
     return case((kind == "reserve", -amount), (kind == "capture", 0), else_=amount)
 
 
-async def _move(connection: AsyncConnection, account_id: int, micro: int) -> None:
+def _move(connection: Connection, account_id: int, micro: int) -> None:
     """Change the balance, unless that would take it below zero: one statement, so no other can come between."""
     enough = or_(accounts.c.unlimited, accounts.c.balance_micro + micro >= 0)
-    changed = await connection.execute(
+    changed = connection.execute(
         update(accounts)
         .where(and_(accounts.c.id == account_id, enough))
         .values(balance_micro=accounts.c.balance_micro + micro)
     )
     if changed.rowcount == 0:
-        left = await balance(connection, account_id)
+        left = balance(connection, account_id)
         raise InsufficientCredits(
             f"The balance of {credits_text(left)} credits does not cover the {credits_text(-micro)} credits needed."
         )
 
 
-async def _entries(connection: AsyncConnection, job_id: str) -> dict[str, RowMapping]:
+def _entries(connection: Connection, job_id: str) -> dict[str, RowMapping]:
     """The job's entries by kind."""
-    rows = await connection.execute(select(ledger_entries).where(ledger_entries.c.job_id == job_id).with_for_update())
+    rows = connection.execute(select(ledger_entries).where(ledger_entries.c.job_id == job_id).with_for_update())
     return {row["kind"]: row for row in rows.mappings()}
 
 
-async def _record(connection: AsyncConnection, account_id: int, job_id: str | None, kind: Kind, micro: int) -> None:
+def _record(connection: Connection, account_id: int, job_id: str | None, kind: Kind, micro: int) -> None:
     entry = {"account_id": account_id, "job_id": job_id, "kind": kind, "amount_micro": micro}
-    await connection.execute(insert(ledger_entries).values(entry | {"created": datetime.now(UTC)}))
+    connection.execute(insert(ledger_entries).values(entry | {"created": datetime.now(UTC)}))

@@ -104,8 +104,7 @@ def add_credits(account: str, amount: str, /) -> None:
 
     async def add(keys: Keys, database: Database) -> Account:
         found = await keys.account(account)
-        async with database.writing() as connection:
-            await ledger.grant(connection, found.id, micro)
+        await database.write(lambda connection: ledger.grant(connection, found.id, micro))
         return await keys.account(account)
 
     print(f"{account} has {_balance(_with_keys(add))} credits.")

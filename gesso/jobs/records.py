@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
-from sqlalchemy import ColumnElement, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gesso.accounts.keys import Caller
 from gesso.errors import Conflict
@@ -39,9 +38,7 @@ class LivingJob:
         return self.lease_until < datetime.now(UTC)
 
 
-async def open_job(
-    connection: AsyncConnection, caller: Caller, order: Order, owner: str, tokens: Sequence[str]
-) -> None:
+def open_job(connection: Connection, caller: Caller, order: Order, owner: str, tokens: Sequence[str]) -> None:
     """Write the job down, and the names that its pictures will have. Raises Conflict where its id is taken."""
     now = datetime.now(UTC)
     job = {
@@ -59,52 +56,52 @@ async def open_job(
         "updated": now,
     }
     try:
-        await connection.execute(insert(jobs).values(job))
+        connection.execute(insert(jobs).values(job))
     except IntegrityError:
         raise Conflict(f"There is a job {order.id} already.") from None
-    await connection.execute(insert(pictures), [_picture(order, image, token) for image, token in enumerate(tokens)])
+    connection.execute(insert(pictures), [_picture(order, image, token) for image, token in enumerate(tokens)])
 
 
-async def begin_job(connection: AsyncConnection, job_id: str) -> None:
+def begin_job(connection: Connection, job_id: str) -> None:
     """The job is being painted: another attempt at it has begun."""
     begun = {"status": "running", "attempt": jobs.c.attempt + 1, "updated": datetime.now(UTC)}
-    await connection.execute(update(jobs).where(jobs.c.id == job_id, _alive()).values(begun))
+    connection.execute(update(jobs).where(jobs.c.id == job_id, _alive()).values(begun))
 
 
-async def end_job(connection: AsyncConnection, job_id: str, status: End, problem: str | None = None) -> bool:
+def end_job(connection: Connection, job_id: str, status: End, problem: str | None = None) -> bool:
     """Whether this was the job's end: False where it had one before, or there is no such job."""
     end = {"status": status, "problem": problem, "updated": datetime.now(UTC)}
-    ended = await connection.execute(update(jobs).where(jobs.c.id == job_id, _alive()).values(end))
+    ended = connection.execute(update(jobs).where(jobs.c.id == job_id, _alive()).values(end))
     return ended.rowcount == 1
 
 
-async def undelivered_pictures(connection: AsyncConnection, owner: str) -> list[str]:
+def undelivered_pictures(connection: Connection, owner: str) -> list[str]:
     """Tokens of pictures whose jobs ended without delivering them, and that nobody else can still be storing."""
     settled = or_(jobs.c.owner == owner, jobs.c.updated < datetime.now(UTC) - LONGEST_STORING)
     query = select(pictures.c.token).join_from(pictures, jobs)
-    return list(await connection.scalars(query.where(jobs.c.status.in_(("failed", "cancelled")), settled)))
+    return list(connection.scalars(query.where(jobs.c.status.in_(("failed", "cancelled")), settled)))
 
 
-async def forget_pictures(connection: AsyncConnection, tokens: Sequence[str]) -> None:
+def forget_pictures(connection: Connection, tokens: Sequence[str]) -> None:
     """There are no such pictures any more."""
-    await connection.execute(delete(pictures).where(pictures.c.token.in_(tokens)))
+    connection.execute(delete(pictures).where(pictures.c.token.in_(tokens)))
 
 
-async def adopt_jobs(connection: AsyncConnection, owner: str, gone: Sequence[str]) -> None:
+def adopt_jobs(connection: Connection, owner: str, gone: Sequence[str]) -> None:
     """What the servers in `gone` were working on is this owner's now."""
-    await connection.execute(update(jobs).where(jobs.c.owner.in_(gone), _alive()).values(owner=owner))
+    connection.execute(update(jobs).where(jobs.c.owner.in_(gone), _alive()).values(owner=owner))
 
 
-async def renew_leases(connection: AsyncConnection, owner: str) -> None:
+def renew_leases(connection: Connection, owner: str) -> None:
     """The owner of these jobs is alive."""
-    await connection.execute(
+    connection.execute(
         update(jobs).where(jobs.c.owner == owner, _alive()).values(lease_until=datetime.now(UTC) + LEASE)
     )
 
 
-async def living_jobs(connection: AsyncConnection) -> list[LivingJob]:
+def living_jobs(connection: Connection) -> list[LivingJob]:
     """Jobs, of any server, that have not ended."""
-    rows = await connection.execute(select(jobs.c.id, jobs.c.owner, jobs.c.lease_until).where(_alive()))
+    rows = connection.execute(select(jobs.c.id, jobs.c.owner, jobs.c.lease_until).where(_alive()))
     return [LivingJob(*row) for row in rows]
 
 

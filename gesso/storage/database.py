@@ -1,87 +1,106 @@
-"""The database: connections that read, transactions that write, and tables brought up to date at the start.
+"""The database: what reads and what writes, as functions of a connection, and tables brought up to date at the start.
 
-SQLite is written to by one at a time and as durably as it can: when a transaction is over, it is on disk (WAL,
-synchronous=FULL). All that is SQLite's own is in `_make_file` and `_tune_sqlite`.
+Functions are synchronous and run in threads of this module's: what they cost is not waiting but many small steps, which
+an event loop would take one by one. All that is SQLite's own is in `_make_file`, `_tune_sqlite` and `writer`.
 """
 
 import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from sqlalchemy import URL, Connection, event, inspect, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, InvalidRequestError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from gesso.errors import ServiceUnavailable, SettingsError
+from gesso.storage.flusher import Flusher, flush_file
 from gesso.storage.tables import REVISION
+from gesso.storage.writer import Writer
+
+T = TypeVar("T")
 
 LOCK_TIMEOUT_MS: Final = 10_000
 """How long to wait for another process (a command line) to finish writing."""
+READERS: Final = 4
 
 
 class Database:
-    """One database; safe to share between the tasks of one event loop."""
+    """One database, as all tasks of an event loop share it."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: Engine, flusher: Flusher) -> None:
         self._engine = engine
-        self._writers = engine.execution_options(writes=True)
-        self._turn = asyncio.Lock()
+        self._flusher = flusher
+        self._writer = Writer(engine, flusher.soon)
+        self._readers = ThreadPoolExecutor(READERS, "database-reader")
 
-    @asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncConnection]:
-        """A connection that sees one consistent state. Raises ServiceUnavailable where the database cannot be used."""
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """What `work` makes of one consistent state. Raises ServiceUnavailable where the database cannot be used."""
         with _outage_told():
-            async with self._engine.connect() as connection:
-                yield connection
+            return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
 
-    @asynccontextmanager
-    async def writing(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction, committed at the end of the block and rolled back by an exception.
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """What `work` returns when all that it did is committed; it is undone by an exception.
 
-        Writers take turns, so what is read in the block is still so when it is written. Raises ServiceUnavailable.
+        Writers take turns, so what one reads is still so when it writes. A cancelled call may have been written.
+        Raises ServiceUnavailable.
         """
         with _outage_told():
-            async with self._turn, self._writers.begin() as connection:
-                yield connection
+            outcome: T = await asyncio.wrap_future(self._writer.submit(work))
+            return outcome
 
     async def close(self) -> None:
-        """Give all connections back."""
-        await self._engine.dispose()
+        """Returns when everything that was written is on the disk."""
+        await asyncio.to_thread(self._close)
+
+    def _read(self, work: Callable[[Connection], T]) -> T:
+        with self._engine.connect() as connection:
+            return work(connection)
+
+    def _close(self) -> None:
+        self._writer.close()
+        self._flusher.close()
+        self._readers.shutdown()
+        self._engine.dispose()
 
 
-async def open_database(url: str) -> Database:
+async def open_database(url: str, flush_first: Callable[[], None] = lambda: None) -> Database:
     """The database at this SQLAlchemy URL, made if it is not there, with its tables at the newest revision.
+
+    `flush_first`: brings to the disk what must not be missing when the database says that it is there.
 
     Raises SettingsError for a URL that means nothing and a database that a newer Gesso has changed,
     ServiceUnavailable where it cannot be used.
     """
     engine = _connect(url)
-    if engine.dialect.name == "sqlite":
-        await asyncio.to_thread(_make_file, engine.url)
-        _tune_sqlite(engine)
-    database = Database(engine)
+    path = await asyncio.to_thread(_make_file, engine.url)
+    _tune_sqlite(engine)
+    journal = path.with_name(f"{path.name}-wal")
+    database = Database(engine, Flusher((flush_first, partial(flush_file, journal))))
     try:
-        async with database.writing() as connection:
-            await connection.run_sync(_upgrade)
+        await database.write(_upgrade)
     except BaseException:
         await database.close()
         raise
     return database
 
 
-def _connect(url: str) -> AsyncEngine:
+def _connect(url: str) -> Engine:
     try:
-        return create_async_engine(url)
+        engine = create_engine(url)
     except (ArgumentError, InvalidRequestError, ModuleNotFoundError) as error:
         raise SettingsError(f"setting database_url: {error}") from None
+    if engine.dialect.name != "sqlite":
+        raise SettingsError(f"setting database_url = {url!r}: SQLite alone is served yet, as sqlite:////path/to/file")
+    return engine
 
 
-def _make_file(url: URL) -> None:
+def _make_file(url: URL) -> Path:
     """The SQLite file, keeping a write-ahead log."""
     if not url.database:
         raise SettingsError(f"setting database_url = {str(url)!r}: SQLite needs a file")
@@ -92,6 +111,7 @@ def _make_file(url: URL) -> None:
         raise SettingsError(f"The folder {folder} of the database cannot be made: {error.strerror}") from None
     with _outage_told(), closing(sqlite3.connect(url.database)) as connection:
         _keep_log(connection)
+    return Path(url.database).resolve()  # SQLite keeps the log beside the file that a link leads to
 
 
 def _keep_log(connection: sqlite3.Connection) -> None:
@@ -108,17 +128,17 @@ def _keep_log(connection: sqlite3.Connection) -> None:
             time.sleep(0.01)
 
 
-def _tune_sqlite(engine: AsyncEngine) -> None:
-    @event.listens_for(engine.sync_engine, "connect")
+def _tune_sqlite(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
     def connected(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # Python's module begins transactions late; `begun` does it instead
         cursor = connection.cursor()
         cursor.execute(f"PRAGMA busy_timeout = {LOCK_TIMEOUT_MS}")
-        cursor.execute("PRAGMA synchronous = FULL")
+        cursor.execute("PRAGMA synchronous = NORMAL")  # no flush at a commit: `flusher` sees to that
         cursor.execute("PRAGMA foreign_keys = ON")
         cursor.close()
 
-    @event.listens_for(engine.sync_engine, "begin")
+    @event.listens_for(engine, "begin")
     def begun(connection: Connection) -> None:
         # a writer that begins as a reader has to give up when another process writes before it does
         connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("writes") else "BEGIN")

@@ -1,13 +1,13 @@
 """Pictures as files: bytes under unguessable names. Knows nothing of what they show or whose they are."""
 
 import asyncio
-import os
 import re
 import secrets
 from pathlib import Path
 from typing import Final
 
 from gesso.errors import NotFound, ServiceUnavailable
+from gesso.storage.flusher import flush_folder
 
 TOKEN_BYTES: Final = 24
 TOKEN_FORM: Final = re.compile(rf"[0-9a-f]{{{2 * TOKEN_BYTES}}}")
@@ -25,7 +25,7 @@ class PictureFolder:
         self._folder = folder
 
     async def put(self, token: str, data: bytes) -> None:
-        """Keep these bytes; they are on disk, whole, when this returns.
+        """Keep these bytes: they are there, whole, when this returns, and safe from a power cut after `flush`.
 
         Raises ServiceUnavailable where there is no room, or no permission, for them.
         """
@@ -51,6 +51,10 @@ class PictureFolder:
         except OSError as error:
             raise ServiceUnavailable(f"The picture cannot be deleted: {error.strerror}.", retry_after=60) from error
 
+    def flush(self) -> None:
+        """Everything that was put so far is on the disk when this returns."""
+        flush_folder(self._folder)
+
     def _path(self, token: str) -> Path:
         """Nothing but a well-formed token ever becomes part of a path."""
         if not TOKEN_FORM.fullmatch(token):
@@ -65,19 +69,7 @@ def _write(path: Path, data: bytes) -> None:
     try:
         with partial.open("xb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
         partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """A new name is safe from a power cut only once its folder is on disk too."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

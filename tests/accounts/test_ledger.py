@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from gesso.accounts import ledger
@@ -26,31 +26,30 @@ async def account(database: Database) -> Account:
 
 
 async def left(database: Database, account: Account) -> int:
-    async with database.reading() as connection:
-        assert await ledger.discrepancies(connection) == []
-        return await ledger.balance(connection, account.id)
+    def balance(connection: Connection) -> int:
+        assert ledger.discrepancies(connection) == []
+        return ledger.balance(connection, account.id)
+
+    return await database.read(balance)
 
 
 async def kinds(database: Database, job_id: str) -> dict[str, int]:
     columns = select(ledger_entries.c.kind, ledger_entries.c.amount_micro)
-    async with database.reading() as connection:
-        rows = await connection.execute(columns.where(ledger_entries.c.job_id == job_id).order_by(ledger_entries.c.id))
-        return {row.kind: row.amount_micro for row in rows}
+    query = columns.where(ledger_entries.c.job_id == job_id).order_by(ledger_entries.c.id)
+    rows = await database.read(lambda connection: connection.execute(query).all())
+    return {row.kind: row.amount_micro for row in rows}
 
 
 async def reserve(database: Database, account: Account, job_id: str, micro: int) -> None:
-    async with database.writing() as connection:
-        await ledger.reserve(connection, account.id, job_id, micro)
+    await database.write(lambda connection: ledger.reserve(connection, account.id, job_id, micro))
 
 
 async def capture(database: Database, job_id: str, micro: int) -> None:
-    async with database.writing() as connection:
-        await ledger.capture(connection, job_id, micro)
+    await database.write(lambda connection: ledger.capture(connection, job_id, micro))
 
 
 async def release(database: Database, job_id: str) -> None:
-    async with database.writing() as connection:
-        await ledger.release(connection, job_id)
+    await database.write(lambda connection: ledger.release(connection, job_id))
 
 
 async def test_what_is_reserved_and_captured_is_gone(database: Database, account: Account) -> None:
@@ -99,17 +98,16 @@ async def test_captures_that_race_charge_once(database: Database, account: Accou
 
 async def test_the_database_itself_refuses_a_second_entry_of_a_kind(database: Database, account: Account) -> None:
     await reserve(database, account, "job", 3 * CREDIT)
-    async with database.reading() as connection:
-        entry = (await connection.execute(select(ledger_entries).where(ledger_entries.c.job_id == "job"))).one()
+    query = select(ledger_entries).where(ledger_entries.c.job_id == "job")
+    entry = await database.read(lambda connection: connection.execute(query).one())
+    again = insert(ledger_entries).values(entry._asdict() | {"id": entry.id + 1})
     with pytest.raises(IntegrityError):
-        async with database.writing() as connection:
-            await connection.execute(insert(ledger_entries).values(entry._asdict() | {"id": entry.id + 1}))
+        await database.write(lambda connection: connection.execute(again))
 
 
 async def test_the_database_itself_refuses_a_balance_below_zero(database: Database, account: Account) -> None:
     with pytest.raises(IntegrityError):
-        async with database.writing() as connection:
-            await connection.execute(update(accounts).values(balance_micro=-1))
+        await database.write(lambda connection: connection.execute(update(accounts).values(balance_micro=-1)))
 
 
 async def test_more_is_never_captured_than_was_reserved(database: Database, account: Account) -> None:
@@ -163,32 +161,34 @@ async def test_an_account_without_limit_is_never_refused_but_written_down(databa
 
 
 async def test_credits_given_can_be_taken_back_but_not_spent_ones(database: Database, account: Account) -> None:
-    async with database.writing() as connection:
-        await ledger.grant(connection, account.id, 2 * CREDIT)
-        await ledger.grant(connection, account.id, -5 * CREDIT)
+    def give_and_take(connection: Connection) -> None:
+        ledger.grant(connection, account.id, 2 * CREDIT)
+        ledger.grant(connection, account.id, -5 * CREDIT)
+
+    await database.write(give_and_take)
     assert await left(database, account) == 7 * CREDIT
     with pytest.raises(InsufficientCredits):
-        async with database.writing() as connection:
-            await ledger.grant(connection, account.id, -8 * CREDIT)
+        await database.write(lambda connection: ledger.grant(connection, account.id, -8 * CREDIT))
     assert await left(database, account) == 7 * CREDIT
 
 
 async def test_grants_have_an_end_and_need_an_account(database: Database, account: Account) -> None:
-    async with database.writing() as connection:
-        with pytest.raises(BadRequest, match="999999999"):
-            await ledger.grant(connection, account.id, MOST_MICRO + 1)
-        with pytest.raises(NotFound):
-            await ledger.grant(connection, account.id + 1, CREDIT)
+    with pytest.raises(BadRequest, match="999999999"):
+        await database.write(lambda connection: ledger.grant(connection, account.id, MOST_MICRO + 1))
+    with pytest.raises(NotFound):
+        await database.write(lambda connection: ledger.grant(connection, account.id + 1, CREDIT))
 
 
 async def test_a_balance_that_its_entries_do_not_explain_is_told(database: Database, account: Account) -> None:
-    async with database.writing() as connection:
-        await connection.execute(update(accounts).values(balance_micro=accounts.c.balance_micro + 1))
-        assert await ledger.discrepancies(connection) == [
+    def falsify(connection: Connection) -> None:
+        connection.execute(update(accounts).values(balance_micro=accounts.c.balance_micro + 1))
+        assert ledger.discrepancies(connection) == [
             "Account 'acme' has 10.000001 credits, but its entries add up to 10."
         ]
-        await connection.execute(delete(ledger_entries))
-        assert "add up to 0." in (await ledger.discrepancies(connection))[0]
+        connection.execute(delete(ledger_entries))
+        assert "add up to 0." in ledger.discrepancies(connection)[0]
+
+    await database.write(falsify)
 
 
 JOBS = st.sampled_from([f"job {number}" for number in range(6)])
@@ -202,7 +202,7 @@ class Accounting(RuleBasedStateMachine):
         super().__init__()
         self.folder = TemporaryDirectory()
         self.runner = asyncio.Runner()
-        url = f"sqlite+aiosqlite:///{Path(self.folder.name) / 'gesso.db'}"
+        url = f"sqlite:///{Path(self.folder.name) / 'gesso.db'}"
         self.database = self.runner.run(open_database(url))
         self.account = self.runner.run(Keys(self.database).create_account("acme"))
         self.free = 0
@@ -211,11 +211,7 @@ class Accounting(RuleBasedStateMachine):
 
     @rule(amount=AMOUNTS)
     def grant(self, amount: int) -> None:
-        async def grant() -> None:
-            async with self.database.writing() as connection:
-                await ledger.grant(connection, self.account.id, amount)
-
-        self.runner.run(grant())
+        self.runner.run(self.database.write(lambda connection: ledger.grant(connection, self.account.id, amount)))
         self.free += amount
 
     @rule(job=JOBS, amount=AMOUNTS)
@@ -253,12 +249,10 @@ class Accounting(RuleBasedStateMachine):
 
     @invariant()
     def every_job_is_charged_what_was_captured(self) -> None:
-        async def captured() -> int:
-            async with self.database.reading() as connection:
-                total = func.coalesce(func.sum(ledger_entries.c.amount_micro), 0)
-                return int(await connection.scalar(select(total).where(ledger_entries.c.kind == "capture")) or 0)
-
-        assert self.runner.run(captured()) == sum(self.charged.values())
+        total = func.coalesce(func.sum(ledger_entries.c.amount_micro), 0)
+        query = select(total).where(ledger_entries.c.kind == "capture")
+        captured = self.runner.run(self.database.read(lambda connection: connection.execute(query).scalar_one()))
+        assert captured == sum(self.charged.values())
 
     def teardown(self) -> None:
         self.runner.run(self.database.close())

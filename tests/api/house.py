@@ -103,8 +103,8 @@ class House:
         return self.do(self._balance(account)) / MICRO_PER_CREDIT
 
     async def _balance(self, account: str) -> int:
-        async with self._database.reading() as connection:
-            return await ledger.balance(connection, (await self.keys.account(account)).id)
+        found = await self.keys.account(account)
+        return await self._database.read(lambda connection: ledger.balance(connection, found.id))
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()

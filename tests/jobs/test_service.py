@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Row, func, select, text, update
+from sqlalchemy import Connection, Row, func, select, text, update
 
 from gesso.accounts import ledger
 from gesso.accounts.credit import UNLIMITED_MICRO
@@ -88,18 +88,19 @@ class House:
         return Service(self.database, self.pictures, engine, queue, self.presence, note)
 
     async def balance(self) -> int:
-        async with self.database.reading() as connection:
-            assert await ledger.discrepancies(connection) == []
-            return await ledger.balance(connection, self.caller.account_id)
+        def balance(connection: Connection) -> int:
+            assert ledger.discrepancies(connection) == []
+            return ledger.balance(connection, self.caller.account_id)
+
+        return await self.database.read(balance)
 
     async def job(self, job_id: str) -> Row[tuple[object, ...]]:
-        async with self.database.reading() as connection:
-            return (await connection.execute(select(jobs).where(jobs.c.id == job_id))).one()
+        query = select(jobs).where(jobs.c.id == job_id)
+        return await self.database.read(lambda connection: connection.execute(query).one())
 
     async def count(self, job_id: str, kind: str) -> int:
         entries = select(func.count()).where(ledger_entries.c.job_id == job_id, ledger_entries.c.kind == kind)
-        async with self.database.reading() as connection:
-            return int(await connection.scalar(entries) or 0)
+        return await self.database.read(lambda connection: connection.execute(entries).scalar_one())
 
     def files(self) -> list[Path]:
         return [path for path in (self.folder / "pictures").rglob("*") if path.is_file()]
@@ -110,8 +111,7 @@ class House:
         assert await self.balance() == 10 * CREDIT
         assert await self.count(job_id, "capture") == 0
         assert self.files() == []
-        async with self.database.reading() as connection:
-            assert await connection.scalar(select(func.count()).select_from(pictures)) == 0
+        assert await self.database.read(lambda connection: connection.scalars(select(pictures.c.token)).all()) == []
 
 
 @pytest.fixture
@@ -280,9 +280,8 @@ async def test_whenever_a_caller_goes_away_the_books_are_in_order(house: House, 
     assert charged >= sum(isinstance(outcome, Delivery) for outcome in outcomes)
     assert await house.balance() == (10 - charged) * CREDIT
     assert len(house.files()) == charged
-    async with house.database.reading() as connection:
-        open_jobs = select(func.count()).where(jobs.c.status.in_(("queued", "running")))
-        assert await connection.scalar(open_jobs) == 0
+    open_jobs = select(jobs.c.id).where(jobs.c.status.in_(("queued", "running")))
+    assert await house.database.read(lambda connection: connection.scalars(open_jobs).all()) == []
 
 
 async def test_who_goes_away_while_waiting_never_reaches_the_engine(house: House) -> None:
@@ -318,8 +317,7 @@ async def test_too_many_requests_are_refused_without_a_trace(house: House) -> No
     await until(lambda: len(engine.running) == 2)
     with pytest.raises(QueueFull):
         await service.paint(house.caller, an_order("one too many"), soon())
-    async with house.database.reading() as connection:
-        assert await connection.scalar(select(func.count()).select_from(jobs)) == 2
+    assert len(await house.database.read(lambda connection: connection.scalars(select(jobs.c.id)).all())) == 2
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
@@ -388,8 +386,8 @@ async def test_a_server_that_was_silent_for_too_long_loses_its_jobs_and_charges_
     engine = SlowEngine(0.3)
     task = asyncio.create_task(house.service(engine).paint(house.caller, an_order("job"), soon()))
     await until(lambda: engine.running)
-    async with house.database.writing() as connection:
-        await connection.execute(update(jobs).values(lease_until=datetime.now(UTC) - timedelta(seconds=1)))
+    silent = update(jobs).values(lease_until=datetime.now(UTC) - timedelta(seconds=1))
+    await house.database.write(lambda connection: connection.execute(silent))
     other = replace(house, presence=Presence(house.folder / "servers")).service(FakeEngine())
     await other.start()
     with pytest.raises(ServiceUnavailable, match="not charged"):
@@ -405,13 +403,11 @@ async def test_a_release_that_the_database_missed_is_made_up_for(house: House) -
     service = house.service(engine)
     task = asyncio.create_task(service.paint(house.caller, an_order("job"), soon()))
     await until(lambda: engine.running)
-    async with house.database.writing() as connection:
-        await connection.execute(text("ALTER TABLE jobs RENAME TO mislaid"))
+    await house.database.write(lambda connection: connection.execute(text("ALTER TABLE jobs RENAME TO mislaid")))
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
-    async with house.database.writing() as connection:
-        await connection.execute(text("ALTER TABLE mislaid RENAME TO jobs"))
+    await house.database.write(lambda connection: connection.execute(text("ALTER TABLE mislaid RENAME TO jobs")))
     assert await house.balance() == 9 * CREDIT
     await service.start()
     await house.nothing_is_left_of("job", "failed")
@@ -461,9 +457,12 @@ async def test_after_a_kill_nothing_is_reserved_nothing_lost_and_nothing_charged
     delivered = await asyncio.to_thread(_deliver_and_kill, command, 8)
     service = house.service(FakeEngine())
     await service.start()
-    async with house.database.reading() as connection:
-        statuses = list(await connection.scalars(select(jobs.c.status)))
-        tokens = set(await connection.scalars(select(pictures.c.token)))
+    statuses, tokens = await house.database.read(
+        lambda connection: (
+            list(connection.scalars(select(jobs.c.status))),
+            set(connection.scalars(select(pictures.c.token))),
+        )
+    )
     done = statuses.count("done")
     assert set(statuses) == {"done", "failed"}
     assert (await house.job("endless")).status == "failed"

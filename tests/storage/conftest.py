@@ -11,7 +11,7 @@ from gesso.storage.database import Database, open_database
 
 
 def url_of(path: Path) -> str:
-    return f"sqlite+aiosqlite:///{path}"
+    return f"sqlite:///{path}"
 
 
 async def _make_empty(path: Path) -> None:

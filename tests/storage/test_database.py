@@ -1,6 +1,11 @@
 import asyncio
+import os
+import shutil
+import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -28,6 +33,20 @@ asyncio.run(start())
 assert "alembic" not in sys.modules
 """
 
+WRITE_AND_DIE = """
+import asyncio, os, signal, sys
+from sqlalchemy import text
+from gesso.storage.database import open_database
+
+async def write():
+    database = await open_database(sys.argv[1])
+    query = "INSERT INTO accounts (name, unlimited, balance_micro, created) VALUES ('kept', 0, 0, '2026-11-01 20:30')"
+    await database.write(lambda connection: connection.execute(text(query)))
+    {end}
+
+asyncio.run(write())
+"""
+
 
 def checks(connection: Connection) -> dict[str, set[tuple[str | None, str]]]:
     inspector = inspect(connection)
@@ -38,12 +57,41 @@ def checks(connection: Connection) -> dict[str, set[tuple[str | None, str]]]:
 
 
 async def names(database: Database) -> list[str]:
-    async with database.reading() as connection:
-        return list(await connection.scalars(select(accounts.c.name).order_by(accounts.c.id)))
+    query = select(accounts.c.name).order_by(accounts.c.id)
+    return await database.read(lambda connection: list(connection.scalars(query)))
 
 
 def named(name: str) -> dict[str, object]:
     return {"name": name, "unlimited": False, "balance_micro": 0, "created": MOMENT}
+
+
+def adding(name: str) -> Callable[[Connection], None]:
+    def add(connection: Connection) -> None:
+        connection.execute(insert(accounts).values(named(name)))
+
+    return add
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+class Flushes:
+    """How long a file was each time that it was flushed to the disk."""
+
+    def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.sizes: list[int] = []
+        self._path = path
+        self._fsync = os.fsync
+        monkeypatch.setattr(os, "fsync", self._flush)
+
+    def _flush(self, descriptor: int) -> None:
+        size = os.fstat(descriptor).st_size
+        self._fsync(descriptor)
+        if os.path.samestat(os.fstat(descriptor), self._path.stat()):
+            self.sizes.append(size)
 
 
 @pytest.fixture
@@ -57,9 +105,8 @@ async def test_the_revisions_lead_to_the_tables_as_they_are_declared(database: D
     def differences(connection: Connection) -> list[object]:
         return list(compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), metadata))
 
-    async with database.reading() as connection:
-        assert await connection.run_sync(differences) == []
-        migrated = await connection.run_sync(checks)
+    assert await database.read(differences) == []
+    migrated = await database.read(checks)
     with fresh.connect() as declared:
         assert migrated == checks(declared)
     fresh.dispose()
@@ -70,8 +117,7 @@ async def test_a_start_on_tables_that_are_up_to_date_needs_no_migration(database
 
 
 async def test_a_database_is_made_once_and_found_again(database: Database, database_url: str) -> None:
-    async with database.writing() as connection:
-        await connection.execute(insert(accounts).values(named("kept")))
+    await database.write(adding("kept"))
     again = await open_database(database_url)
     assert await names(again) == ["kept"]
     await again.close()
@@ -85,81 +131,120 @@ async def test_servers_that_start_at_once_make_one_database(database_url: str) -
 
 
 async def test_an_exception_undoes_the_whole_transaction(database: Database) -> None:
-    async def fail_halfway() -> None:
-        async with database.writing() as connection:
-            await connection.execute(insert(accounts).values(named("gone")))
-            raise RuntimeError("halfway")
+    def fail_halfway(connection: Connection) -> None:
+        adding("gone")(connection)
+        raise RuntimeError("halfway")
 
     with pytest.raises(RuntimeError, match="halfway"):
-        await fail_halfway()
+        await database.write(fail_halfway)
     assert await names(database) == []
 
 
-async def test_a_cancelled_transaction_is_undone_and_the_next_one_goes_through(database: Database) -> None:
-    inside = asyncio.Event()
+async def test_a_transaction_that_has_begun_is_written_even_if_cancelled_and_the_next_one_goes_through(
+    database: Database,
+) -> None:
+    inside, go = threading.Event(), threading.Event()
 
-    async def write_and_wait() -> None:
-        async with database.writing() as connection:
-            await connection.execute(insert(accounts).values(named("gone")))
-            inside.set()
-            await asyncio.sleep(60)
+    def write_and_wait(connection: Connection) -> None:
+        adding("begun")(connection)
+        inside.set()
+        assert go.wait(20)
+        adding("ended")(connection)
 
-    task = asyncio.create_task(write_and_wait())
-    await inside.wait()
+    task = asyncio.create_task(database.write(write_and_wait))
+    await until(inside.is_set)
     task.cancel()
-    await asyncio.wait([task])
-    async with database.writing() as connection:
-        await connection.execute(insert(accounts).values(named("next")))
-    assert await names(database) == ["next"]
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    go.set()
+    await database.write(adding("next"))
+    assert await names(database) == ["begun", "ended", "next"]
 
 
 async def test_transactions_of_several_processes_do_not_lose_what_the_others_wrote(
     database: Database, database_url: str
 ) -> None:
     other = await open_database(database_url)
-    async with database.writing() as connection:
-        await connection.execute(insert(accounts).values(named("counter")))
+    await database.write(adding("counter"))
+    count = select(accounts.c.balance_micro)
 
-    async def count_up(through: Database) -> None:
-        async with through.writing() as connection:
-            seen = (await connection.execute(select(accounts.c.balance_micro))).scalar_one()
-            await connection.execute(update(accounts).values(balance_micro=seen + 1))
+    def count_up(connection: Connection) -> None:
+        seen = connection.execute(count).scalar_one()
+        connection.execute(update(accounts).values(balance_micro=seen + 1))
 
-    await asyncio.gather(*(count_up(through) for through in [database, other] * 10))
-    async with database.reading() as connection:
-        assert await connection.scalar(select(accounts.c.balance_micro)) == 20
+    await asyncio.gather(*(through.write(count_up) for through in [database, other] * 10))
+    assert await database.read(lambda connection: connection.scalar(count)) == 20
     await other.close()
 
 
-async def test_commits_reach_the_disk_and_foreign_keys_hold(database: Database) -> None:
-    async with database.reading() as connection:
-        pragmas = [
-            await connection.scalar(text(f"PRAGMA {name}")) for name in ("journal_mode", "synchronous", "foreign_keys")
-        ]
-    assert pragmas == ["wal", 2, 1]
-    orphan = {"account_id": 7, "digest": "0", "prefix": "SG_", "created": MOMENT}
+async def test_commits_reach_the_disk_a_moment_later_and_foreign_keys_hold(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal, flushed = tmp_path / "gesso.db-wal", Flushes(tmp_path / "gesso.db-wal", monkeypatch)
+    await database.write(adding("kept"))
+    size = journal.stat().st_size
+    assert size > 0
+    await until(lambda: size in flushed.sizes)
+
+    pragmas = [text(f"PRAGMA {name}") for name in ("journal_mode", "synchronous", "foreign_keys")]
+    assert await database.read(lambda connection: list(map(connection.scalar, pragmas))) == ["wal", 1, 1]
+    orphan = insert(api_keys).values(account_id=7, digest="0", prefix="SG_", created=MOMENT)
     with pytest.raises(IntegrityError):
-        async with database.writing() as connection:
-            await connection.execute(insert(api_keys).values(orphan))
+        await database.write(lambda connection: connection.execute(orphan))
+
+
+async def test_a_database_that_is_closed_is_on_the_disk_after_what_must_be_there_first(
+    empty_database: Path, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gesso.storage.flusher.MOMENT", 3600)
+    shutil.copyfile(empty_database, tmp_path / "gesso.db")
+    journal, flushed = tmp_path / "gesso.db-wal", Flushes(tmp_path / "gesso.db-wal", monkeypatch)
+    database = await open_database(database_url, lambda: flushed.sizes.append(-1))
+    await database.write(adding("kept"))
+    size = journal.stat().st_size
+    assert flushed.sizes == []
+    await database.close()
+    assert flushed.sizes == [-1, size]
+
+
+async def test_a_database_behind_a_link_reaches_the_disk_too(
+    empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copyfile(empty_database, tmp_path / "gesso.db")
+    (tmp_path / "link").mkdir()
+    (tmp_path / "link" / "linked.db").symlink_to(tmp_path / "gesso.db")
+    journal, flushed = tmp_path / "gesso.db-wal", Flushes(tmp_path / "gesso.db-wal", monkeypatch)
+    linked = await open_database(f"sqlite:///{tmp_path / 'link' / 'linked.db'}")
+    await linked.write(adding("kept"))
+    size = journal.stat().st_size
+    await linked.close()
+    assert size in flushed.sizes
+
+
+@pytest.mark.parametrize("end", ["os._exit(1)", "os.kill(os.getpid(), signal.SIGKILL)"])
+async def test_what_was_written_is_there_after_a_process_that_never_closed_it(database_url: str, end: str) -> None:
+    command = [sys.executable, "-c", WRITE_AND_DIE.format(end=end), database_url]
+    died = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True)
+    assert (died.returncode, died.stderr) == (1 if "exit" in end else -signal.SIGKILL, "")
+    database = await open_database(database_url)
+    assert await names(database) == ["kept"]
+    await database.close()
 
 
 async def test_an_instant_comes_back_as_it_was(database: Database) -> None:
-    async with database.writing() as connection:
-        await connection.execute(insert(accounts).values(named("dated")))
-        created = (await connection.execute(select(accounts.c.created))).scalar_one()
+    await database.write(adding("dated"))
+    created = await database.read(lambda connection: connection.execute(select(accounts.c.created)).scalar_one())
     assert (created, created.tzinfo) == (MOMENT, UTC)
 
 
 async def test_a_database_of_a_newer_version_is_refused(database: Database, database_url: str) -> None:
-    async with database.writing() as connection:
-        await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    newer = text("UPDATE alembic_version SET version_num = '9999'")
+    await database.write(lambda connection: connection.execute(newer))
     with pytest.raises(SettingsError, match=r"another version of Gesso.*9999"):
         await open_database(database_url)
 
 
-@pytest.mark.parametrize(
-    "url", ["nonsense", "mystery://host/name", "sqlite+aiosqlite://", "sqlite+aiosqlite:////dev/null/x.db"]
-)
+@pytest.mark.parametrize("url", ["nonsense", "mystery://host/name", "sqlite://", "sqlite:////dev/null/x.db"])
 async def test_a_url_that_cannot_be_right_is_a_setting_that_cannot_be_right(url: str) -> None:
     with pytest.raises(SettingsError, match="database"):
         await open_database(url)
@@ -168,4 +253,4 @@ async def test_a_url_that_cannot_be_right_is_a_setting_that_cannot_be_right(url:
 async def test_a_file_that_is_no_database_is_told_as_an_outage(tmp_path: Path) -> None:
     (tmp_path / "gesso.db").write_text("something else entirely, and longer than a header of a database file is" * 20)
     with pytest.raises(ServiceUnavailable, match="cannot be used: file is not a database"):
-        await open_database(f"sqlite+aiosqlite:///{tmp_path / 'gesso.db'}")
+        await open_database(f"sqlite:///{tmp_path / 'gesso.db'}")
