@@ -9,9 +9,10 @@ import os
 import secrets
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
+from typing import Any
 
 import uvicorn
 
@@ -25,9 +26,9 @@ from gesso.catalogue.forms import RegistryForm
 from gesso.catalogue.live import LiveCatalogue
 from gesso.catalogue.registry import registry_in
 from gesso.catalogue.validation import read_request
-from gesso.engine.messages import Admitted, Painted, Pixels, Preview, Progress
-from gesso.engine.running import running_engine
-from gesso.errors import BadRequest, Problem, SettingsError
+from gesso.engine.messages import Admitted, Paint, Painted, Pixels, Preview, Progress
+from gesso.engine.running import running_engine, wait_until_ready
+from gesso.errors import BadRequest, GessoError, Problem, SettingsError
 from gesso.imaging.address import Guard
 from gesso.imaging.decode import Decoder
 from gesso.imaging.fetch import Fetcher
@@ -37,6 +38,7 @@ from gesso.jobs.order import resolve
 from gesso.jobs.ports import Engine
 from gesso.jobs.queue import Queue
 from gesso.jobs.service import Service
+from gesso.jobs.warm_up import warm_up
 from gesso.settings import Settings
 from gesso.storage.database import Database, open_database
 from gesso.storage.objects import PictureFolder
@@ -57,9 +59,11 @@ def catalogue_with(settings: Settings, registry: RegistryForm) -> Catalogue:
 
 
 @asynccontextmanager
-async def open_keys(settings: Settings) -> AsyncIterator[tuple[Keys, Database]]:
+async def open_keys(
+    settings: Settings, flush_first: Callable[[], None] = lambda: None
+) -> AsyncIterator[tuple[Keys, Database]]:
     """Accounts and keys, for a command that needs nothing else."""
-    database = await open_database(settings.database)
+    database = await open_database(settings.database, flush_first)
     try:
         yield Keys(database), database
     finally:
@@ -71,12 +75,12 @@ async def running_parts(settings: Settings, engine: Engine) -> AsyncIterator[tup
     """Everything a server is made of around its engine, and the owner's first key if this is the first start."""
     catalogue = LiveCatalogue(lambda: read_catalogue(settings), settings.models / registries.NAME)
     async with contextlib.AsyncExitStack() as stack:
-        keys, database = await stack.enter_async_context(open_keys(settings))
+        pictures = PictureFolder(settings.pictures_dir)
+        keys, database = await stack.enter_async_context(open_keys(settings, pictures.flush))
         first_key = await keys.bootstrap(settings.bootstrap_key)
         decoder = Decoder()
         await decoder.start()
         stack.push_async_callback(decoder.stop)
-        pictures = PictureFolder(settings.pictures_dir)
         queue = Queue(settings.queue_per_account, settings.queue_total)
         metrics = Metrics(lambda: engine.state, queue)
         presence = Presence(settings.data_dir / "servers")
@@ -103,20 +107,62 @@ async def serve(settings: Settings, engine: Engine) -> None:
     """Serve with a running engine until told to stop.
 
     Raises:
-        SettingsError: the address cannot be listened on.
+        SettingsError: the address cannot be listened on, or the engine refuses its settings.
     """
+    paints = _to_warm_up(settings)
     with _listening(settings) as listener:
-        async with running_parts(settings, engine) as (parts, first_key):
+        async with (
+            running_parts(settings, engine) as (parts, first_key),
+            _meanwhile(_warm_up(settings, engine, paints)),
+        ):
             config = uvicorn.Config(
                 create_api(parts), log_config=None, access_log=False, timeout_graceful_shutdown=GRACE, lifespan="off"
             )
             _announce(settings, listener.getsockname()[1], first_key)
-            await _Server(config).serve(sockets=[listener])
+            await _Server(config, engine).serve(sockets=[listener])
+        if engine.state.refusal is not None:
+            raise SettingsError(engine.state.refusal)
+
+
+def _to_warm_up(settings: Settings) -> list[Paint]:
+    """What is painted for nobody. Raises SettingsError for an endpoint that cannot."""
+    catalogue = read_catalogue(settings)
+    slugs = [*catalogue.endpoints][:1] if settings.warm_up is None else settings.warm_up
+    try:
+        requests = [read_request(catalogue.endpoint(slug), {"prompt": "warm-up", "seed": 0}) for slug in slugs]
+    except GessoError as error:
+        raise SettingsError(f"setting warm_up = {', '.join(slugs)!r}: {error.sentence}") from None
+    return [resolve(one, secrets.token_hex(8), catalogue, models_dir=settings.models).paint for one in requests]
+
+
+async def _warm_up(settings: Settings, engine: Engine, paints: Sequence[Paint]) -> None:
+    """On a CPU only where the settings say so: nothing is compiled there, and networks are small."""
+    if await wait_until_ready(engine, GRACE) and (settings.warm_up or engine.state.device not in ("cpu", "fake")):
+        await warm_up(engine, paints)
+
+
+@asynccontextmanager
+async def _meanwhile(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Done beside the block, and no longer than that."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
 
 
 class _Server(uvicorn.Server):
-    """Stops serving on SIGINT and SIGTERM. Uvicorn's own would then raise the signal again, which would end the process
-    before its parts are taken down."""
+    """Stops serving on SIGINT and SIGTERM, and when the engine refuses its settings. Uvicorn's own would raise the
+    signal again, which would end the process before its parts are taken down."""
+
+    def __init__(self, config: uvicorn.Config, engine: Engine) -> None:
+        super().__init__(config)
+        self._engine = engine
+
+    async def on_tick(self, counter: int) -> bool:
+        """Whether to stop, asked ten times a second."""
+        return await super().on_tick(counter) or self._engine.state.refusal is not None
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -42,7 +42,11 @@ class Settings(BaseSettings):
     )
     engine: Literal["local", "fake"] = Field("local", description="`fake` paints placeholders at once, for load tests.")
     device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:1, ...")
-    precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 where it is native.")
+    precision: Literal["auto", "float32", "bfloat16", "fp8"] = Field(
+        "auto",
+        description="auto: bfloat16 where it is native. fp8: bfloat16, but UNets' Linears multiply in 8 bits, which is "
+        "quicker on GPUs from Ada on and slower on a CPU, with the same numbers; pictures differ a little.",
+    )
     threads: int | None = Field(None, gt=0, description="CPU threads of the engine; by default one a core.")
     gpu_memory: ByteSize | None = Field(
         None, gt=0, description="What weights and requests may take of the GPU, as 20GB; by default four fifths of it."
@@ -52,6 +56,11 @@ class Settings(BaseSettings):
     )
     loading_patience: float = Field(
         60, gt=0, description="A request that waits longer for a checkpoint is told how far it is, and to come again."
+    )
+    warm_up: Annotated[tuple[str, ...] | None, NoDecode] = Field(
+        None,
+        description="Endpoints that paint once for nobody at the start, so that nobody waits for kernels to be "
+        "compiled and networks to load; by default the first on a GPU, none on a CPU.",
     )
     replies: Replies = Field("documented", description="Form of replies where the caller does not say.")
     fetch_allow: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -64,7 +73,7 @@ class Settings(BaseSettings):
     queue_per_account: int = Field(64, gt=0, description="Requests one account may have waiting or running.")
     queue_total: int = Field(1024, gt=0, description="Requests that may be waiting or running in all.")
 
-    @field_validator("fetch_allow", mode="before")
+    @field_validator("fetch_allow", "warm_up", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -101,7 +110,7 @@ class Settings(BaseSettings):
     @property
     def database(self) -> str:
         """SQLAlchemy URL of the database in use."""
-        return self.database_url or f"sqlite+aiosqlite:///{self.data_dir / 'gesso.db'}"
+        return self.database_url or f"sqlite:///{self.data_dir / 'gesso.db'}"
 
     @property
     def pictures_dir(self) -> Path:

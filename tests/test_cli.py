@@ -2,6 +2,8 @@
 
 import io
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -82,6 +84,21 @@ def test_the_doctor_finds_everything_in_order_or_says_what_is_not(tiny: Installa
     finally:
         (tiny.folder / "models" / "elsewhere").rename(tiny.folder / "models" / "refiner.safetensors")
     assert "tiny-refiner" in found["checkpoints"]["found"]
+
+
+def test_the_doctor_measures_how_fast_pictures_are_painted(tiny: Installation) -> None:
+    found = {row["what"]: row for row in json.loads(tiny.run("doctor", "--bench", "--json").stdout)}
+    assert re.search(r"tiny-base, \d+x\d+, \d+ steps of .*: \d+\.\d\d s, ", found["one picture"]["found"])
+    assert re.search(r"\d\.\d\d pictures a second", found["8 at once"]["found"])
+
+
+def test_an_engine_that_refuses_its_settings_ends_the_server_and_the_doctor_says_why(tiny: Installation) -> None:
+    wrong = replace(tiny, environment={**tiny.environment, "GESSO_DEVICE": "mps", "GESSO_PRECISION": "fp8"})
+    said = "setting precision = 'fp8': the device mps has no products of 8-bit floats; take bfloat16, or auto"
+    *_, last = wrong.run("serve", "--port", "0", status=1).stderr.splitlines()
+    assert last == f"gesso: {said}"
+    found = {row["what"]: row for row in json.loads(wrong.run("doctor", "--json", status=1).stdout)}
+    assert (found["engine"]["good"], found["engine"]["found"]) == (False, said)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import os
+import re
 import signal
 import socket
 import threading
@@ -209,6 +210,20 @@ class TestStarts:
         installation = install(tmp_path, engine="fake", bootstrap_key="SG_abcdefghijkl0123456789")
         with installation.serving() as server, server.client("SG_abcdefghijkl0123456789") as client:
             assert client.post("/v1/sdxl1.0-realvis", json=SMALL).status_code == 200
+
+    def test_what_is_warmed_up_is_painted_before_anybody_asks(self, tmp_path: Path) -> None:
+        installation = install_tiny(tmp_path)
+        environment = {**installation.environment, "GESSO_WARM_UP": "sdxl1.0-txt2img"}
+        with replace(installation, environment=environment).serving() as server, server.client(server.key) as client:
+            deadline = time.monotonic() + PATIENCE
+            while "gesso_engine_loads_total 0.0" in (said := client.get("/metrics").text) or "_loads_total" not in said:
+                assert time.monotonic() < deadline, "nothing is painted"
+                time.sleep(0.1)
+
+    @pytest.mark.parametrize(("slug", "why"), [("sdxl9", "no endpoint"), ("sdxl-img2img", "image")])
+    def test_what_cannot_be_warmed_up_stops_the_start(self, slug: str, why: str, tmp_path: Path) -> None:
+        said = install(tmp_path, engine="fake", warm_up=slug).run("serve", status=1).stderr
+        assert re.search(rf"setting warm_up = '{slug}': .*{why}", said)
 
     def test_a_killed_server_takes_its_engine_along(self, tmp_path: Path) -> None:
         with install_tiny(tmp_path).serving() as server:

@@ -18,6 +18,7 @@ from gesso.engine.messages import (
     Heartbeat,
     Paint,
     Painted,
+    Refusal,
 )
 from gesso.engine.process import EngineProcess
 from gesso.engine.pulse import SILENCE, STUCK, Pulse
@@ -135,6 +136,8 @@ class LocalEngine:
     def _refuse_if_hopeless(self) -> None:
         if self._stopping:
             raise ServiceUnavailable(STOPPING)
+        if self._state.refusal is not None:
+            raise ServiceUnavailable(self._state.refusal)
         if self._deaths >= STARTS:
             raise ServiceUnavailable(HOPELESS, retry_after=int(LONGEST_PAUSE))
 
@@ -148,12 +151,22 @@ class LocalEngine:
         self._state = replace(self._state, status="starting")
         self._do(self._watch(self._process, self._pulse))
 
-    def _hear(self, message: Event | Heartbeat) -> None:
+    def _hear(self, message: Event | Heartbeat | Refusal) -> None:
+        if isinstance(message, Refusal):
+            self._give_up(message.sentence)
+            return
         if isinstance(message, Heartbeat):
             self._feel(message)
         elif (running := self._running.get(message.id)) is not None:
             self._pass_on(message, running)
         self._pulse.hear(message)
+
+    def _give_up(self, sentence: str) -> None:
+        """Another process would refuse as this one did."""
+        log.error("the engine refuses its settings", why=sentence)
+        self._state = EngineState("down", refusal=sentence)
+        for running in self._running.values():
+            running.fail(sentence)
 
     def _feel(self, beat: Heartbeat) -> None:
         if not self._pulse.has_begun:
@@ -185,6 +198,8 @@ class LocalEngine:
         if self._stopping:
             return
         self._process = None
+        if self._state.refusal is not None:
+            return
         self._deaths += 1
         log.error("the engine died", exit_status=exit_status, requests=len(self._running), deaths=self._deaths)
         self._state = EngineState("down", device=self._state.device)

@@ -229,6 +229,13 @@ class Heartbeat:
     device: str
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The engine cannot work with the settings that it was given, and ends; the sentence says what would be right."""
+
+    sentence: str
+
+
 Event = Admitted | Progress | Preview | Painted | Finished | Failed
 
 Status = Literal["starting", "ready", "down"]
@@ -238,7 +245,7 @@ Status = Literal["starting", "ready", "down"]
 class EngineState:
     """How an engine is: `ticks` UNet calls since it started and `rows` in them, `images` in flight, made up of
     `batches`, `waiting` ones that it holds beside these, what is `loading` after `loads` that have come, how full its
-    memory is, and its `device` as torch names it.
+    memory is, and its `device` as torch names it. With a `refusal` it is down for good: a setting cannot be right.
     """
 
     status: Status
@@ -251,3 +258,4 @@ class EngineState:
     loading: tuple[Loading, ...] = ()
     memory: tuple[Memory, ...] = ()
     device: str = ""
+    refusal: str | None = None

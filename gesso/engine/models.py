@@ -23,9 +23,11 @@ from gesso.errors import ServiceUnavailable
 from gesso.prompt.chunks import Chunk
 from gesso.sdxl.architecture import Architecture, Kind
 from gesso.sdxl.checkpoint import Loaded, copied, load_text_encoders, load_unet, load_vae, pinned
+from gesso.sdxl.eight_bit import require_eight_bits
 from gesso.sdxl.folder import Part
 from gesso.sdxl.lora import StrongLora, open_lora
 from gesso.sdxl.network import form_of
+from gesso.sdxl.precision import FP8, Precision
 from gesso.sdxl.streaming import staying_share, streamed
 from gesso.sdxl.text import Conditioning, TextEncoders
 from gesso.sdxl.unet import Unet
@@ -40,7 +42,7 @@ REMEMBERED_FILES = 256
 A_WHILE, LONGEST_PAUSE = 30, 300
 """Seconds after which to come again: where nothing is known yet, and at most."""
 
-Precision = Literal["auto", "float32", "bfloat16"]
+PrecisionSetting = Literal["auto", "float32", "bfloat16", "fp8"]
 
 
 @dataclass(slots=True)
@@ -79,10 +81,10 @@ class Held:
 class Models:
     """Networks on one device and in one precision, and the prompts that were last encoded."""
 
-    def __init__(self, device: torch.device, dtype: torch.dtype, budget: Budget | None = None) -> None:
+    def __init__(self, device: torch.device, precision: torch.dtype | Precision, budget: Budget | None = None) -> None:
         torch.backends.cudnn.deterministic = True  # no algorithm that sums in whatever order its threads come by
         self.device = device
-        self._dtype = dtype
+        self._precision = Precision.of(precision)
         budget = budget or choose_budget(device)
         self._room = budget.computing
         self._networks: Residency[Name, Loaded] = Residency(budget.device)
@@ -235,11 +237,11 @@ class Models:
         host, loras = torch.device("cpu"), [StrongLora(open_lora(path), strength) for path, _, strength in name.loras]
         network: Loaded
         if name.part == "unet":
-            network = load_unet(name.path, host, self._dtype, loras, note)
+            network = load_unet(name.path, host, self._precision, loras, note)
         elif name.part == "text":
-            network = load_text_encoders(name.path, host, self._dtype, loras, note)
+            network = load_text_encoders(name.path, host, self._precision.dtype, loras, note)
         else:
-            network = load_vae(name.path, host, self._dtype, note, self._room)
+            network = load_vae(name.path, host, self._precision.dtype, note, self._room)
         is_kept = self._aside is not None and self._size(name) <= self._aside.budget
         return pinned(network) if is_kept and self.device.type == "cuda" else network
 
@@ -270,7 +272,7 @@ class Models:
         assert architecture.unet is not None
         form = form_of(architecture.unet)
         if form not in self._shares:
-            self._shares[form] = staying_share(architecture.unet)
+            self._shares[form] = staying_share(architecture.unet, self._precision)
         return self._shares[form]
 
     def _look(self, name: Name) -> tuple[Architecture, Mapping[Part, int]]:
@@ -278,7 +280,7 @@ class Models:
         key = name.path, name.mark
         if key not in self._known:
             weights = open_weights(name.path)
-            self._known[key] = weights.architecture, weights.sizes(self._dtype)
+            self._known[key] = weights.architecture, weights.sizes(self._precision)
             if len(self._known) > REMEMBERED_FILES:
                 del self._known[next(iter(self._known))]
         return self._known[key]
@@ -309,9 +311,16 @@ def choose_device(wanted: str) -> torch.device:
     return torch.device(wanted)
 
 
-def choose_dtype(wanted: Precision, device: torch.device) -> torch.dtype:
-    """The precision a setting means: `auto` is bfloat16 wherever the hardware computes in it, else float32."""
+def choose_precision(wanted: PrecisionSetting, device: torch.device) -> Precision:
+    """The precision a setting means: `auto` is bfloat16 wherever the hardware computes in it, else float32.
+
+    Raises:
+        SettingsError: says what would be right, where the device has no products in 8 bits and `fp8` asks for them.
+    """
+    if wanted == "fp8":
+        require_eight_bits(device)
+        return FP8
     if wanted != "auto":
-        return torch.float32 if wanted == "float32" else torch.bfloat16
+        return Precision(torch.float32 if wanted == "float32" else torch.bfloat16)
     native = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
-    return torch.bfloat16 if native else torch.float32
+    return Precision(torch.bfloat16 if native else torch.float32)

@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 
 import structlog
 
-from gesso.engine.messages import Command, Event, Heartbeat
+from gesso.engine.messages import Command, Event, Heartbeat, Refusal
 
 WORKER = "gesso.engine.worker"
 
@@ -33,7 +33,7 @@ class EngineProcess:
     """
 
     def __init__(
-        self, options: Sequence[str], hear: Callable[[Event | Heartbeat], None], mourn: Callable[[int], None]
+        self, options: Sequence[str], hear: Callable[[Event | Heartbeat | Refusal], None], mourn: Callable[[int], None]
     ) -> None:
         self._hear = hear
         self._mourn = mourn

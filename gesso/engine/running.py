@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Protocol
 
 from gesso.engine.fake import FakeEngine
 from gesso.engine.local import LocalEngine
+from gesso.engine.messages import EngineState
 from gesso.settings import Settings
 
 
@@ -33,10 +35,15 @@ def _engine(settings: Settings) -> FakeEngine | LocalEngine:
     )
 
 
-async def wait_until_ready(engine: FakeEngine | LocalEngine, seconds: float) -> bool:
-    """Whether the engine is ready within so many seconds."""
+class _Stateful(Protocol):
+    @property
+    def state(self) -> EngineState: ...
+
+
+async def wait_until_ready(engine: _Stateful, seconds: float) -> bool:
+    """Whether the engine is ready within so many seconds; at once if it will never be."""
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
-            while engine.state.status != "ready":
+            while engine.state.status != "ready" and engine.state.refusal is None:
                 await asyncio.sleep(0.05)
     return engine.state.status == "ready"

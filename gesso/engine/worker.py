@@ -15,8 +15,9 @@ import torch
 
 from gesso.engine.loop import PATIENCE, Loop
 from gesso.engine.memory import choose_budget
-from gesso.engine.messages import BEAT, Cancel, Command, Event, Heartbeat
-from gesso.engine.models import Models, choose_device, choose_dtype
+from gesso.engine.messages import BEAT, Cancel, Command, Event, Heartbeat, Refusal
+from gesso.engine.models import Models, choose_device, choose_precision
+from gesso.errors import SettingsError
 from gesso.logs import log_to_standard_error
 
 
@@ -28,7 +29,7 @@ class Line:
         self._lock = threading.Lock()
         self.commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
 
-    def send(self, message: Event | Heartbeat) -> None:
+    def send(self, message: Event | Heartbeat | Refusal) -> None:
         """Tell the server; when there is no server any more, there is nothing to live for."""
         try:
             with self._lock:
@@ -64,8 +65,12 @@ def main() -> None:
     threading.Thread(target=line.listen, daemon=True).start()
     device = choose_device(options.device)
     budget = choose_budget(device, options.gpu_memory, options.host_memory)
-    models = Models(device, choose_dtype(options.precision, device), budget)
-    run(line, Loop(models, line.send, options.patience), device)
+    try:
+        precision = choose_precision(options.precision, device)
+    except SettingsError as error:
+        line.send(Refusal(error.sentence))
+        return
+    run(line, Loop(Models(device, precision, budget), line.send, options.patience), device)
 
 
 def run(line: Line, loop: Loop, device: torch.device) -> None:

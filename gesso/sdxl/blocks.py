@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from gesso.sdxl.eight_bit import TokenLinear, linear
 from gesso.sdxl.operations import convolve, gated, group_norm, layer_norm
 
 Context = Iterator[Tensor]
@@ -38,37 +39,44 @@ class ResnetBlock(nn.Module):
 class Joined:
     """Linears without biases that read the same tokens, as one product: each by itself keeps a GPU less busy.
 
-    Their weights stay where they are known by name, in the memory of the joined one.
+    Their weights, and the scales of 8-bit ones, stay where they are known by name, in the memory of what was joined.
     """
 
     def __init__(self, linears: Sequence[nn.Linear]) -> None:
         self._linears = linears
-        self._widths = [linear.out_features for linear in linears]
-        self._weight: Tensor | None = None
+        self._widths = [layer.out_features for layer in linears]
+        self._joined: tuple[Tensor, Tensor | None] | None = None
 
     def part(self) -> None:
         """The weights may become others: forget what was joined of them."""
-        self._weight = None
+        self._joined = None
 
     def __call__(self, tokens: Tensor) -> tuple[Tensor, ...]:
         """[..., width] -> what each Linear makes of them."""
-        if self._weight is None:
-            self._weight = torch.cat([linear.weight for linear in self._linears])
-            for linear, weight in zip(self._linears, torch.split(self._weight, self._widths), strict=True):
-                linear.weight = nn.Parameter(weight, requires_grad=False)
-        return torch.split(functional.linear(tokens, self._weight), self._widths, dim=-1)
+        if self._joined is None:
+            scaled = self._linears[0]._parameters.get("scale") is not None
+            self._joined = self._join("weight"), self._join("scale") if scaled else None
+        return torch.split(linear(tokens, *self._joined), self._widths, dim=-1)
+
+    def _join(self, name: str) -> Tensor:
+        parts: list[Tensor] = [getattr(layer, name) for layer in self._linears]
+        # As bytes: not every device knows how to join 8-bit floats.
+        joined = torch.cat([part.view(torch.uint8) for part in parts]).view(parts[0].dtype)
+        for layer, part in zip(self._linears, torch.split(joined, self._widths), strict=True):
+            setattr(layer, name, nn.Parameter(part, requires_grad=False))
+        return joined
 
 
 class Attention(nn.Module):
-    """Multi-head attention, from tokens of one width to others that may have another."""
+    """Multi-head attention, from tokens of one width to others that may have another, which are read by `reads`."""
 
-    def __init__(self, width: int, context: int, heads: int) -> None:
+    def __init__(self, width: int, context: int, heads: int, reads: type[nn.Linear]) -> None:
         super().__init__()
         self._heads = heads
-        self.to_q = nn.Linear(width, width, bias=False)
-        self.to_k = nn.Linear(context, width, bias=False)
-        self.to_v = nn.Linear(context, width, bias=False)
-        self.to_out = nn.ModuleList([nn.Linear(width, width)])
+        self.to_q = TokenLinear(width, width, bias=False)
+        self.to_k = reads(context, width, bias=False)
+        self.to_v = reads(context, width, bias=False)
+        self.to_out = nn.ModuleList([TokenLinear(width, width)])
 
     def forward(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """All are projected already: [rows, tokens, width]; keys and values have the other tokens' number."""
@@ -86,7 +94,7 @@ class GatedProjection(nn.Module):
 
     def __init__(self, width: int, inner: int) -> None:
         super().__init__()
-        self.proj = nn.Linear(width, 2 * inner)
+        self.proj = TokenLinear(width, 2 * inner)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """[rows, tokens, width] -> [rows, tokens, inner]."""
@@ -98,7 +106,7 @@ class FeedForward(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.net = nn.ModuleList([GatedProjection(width, 4 * width), nn.Identity(), nn.Linear(4 * width, width)])
+        self.net = nn.ModuleList([GatedProjection(width, 4 * width), nn.Identity(), TokenLinear(4 * width, width)])
 
     def forward(self, hidden: Tensor) -> Tensor:
         """[rows, tokens, width], in and out."""
@@ -113,8 +121,8 @@ class TransformerBlock(nn.Module):
     def __init__(self, width: int, context: int, heads: int) -> None:
         super().__init__()
         self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(width) for _ in range(3))
-        self.attn1 = Attention(width, width, heads)
-        self.attn2 = Attention(width, context, heads)
+        self.attn1 = Attention(width, width, heads, TokenLinear)
+        self.attn2 = Attention(width, context, heads, nn.Linear)  # of few tokens
         self.ff = FeedForward(width)
         self.joined = Joined([self.attn1.to_q, self.attn1.to_k, self.attn1.to_v])
 

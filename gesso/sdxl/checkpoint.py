@@ -11,9 +11,11 @@ from torch import Tensor, nn
 from gesso.errors import ServiceUnavailable
 from gesso.sdxl.architecture import Architecture
 from gesso.sdxl.bare import bare_network
+from gesso.sdxl.eight_bit import with_eight_bits
 from gesso.sdxl.folder import STEMS, Part
 from gesso.sdxl.lora import StrongLora
 from gesso.sdxl.network import UnetNetwork, form_of
+from gesso.sdxl.precision import Precision
 from gesso.sdxl.recordings import Recorded
 from gesso.sdxl.text import TextEncoders
 from gesso.sdxl.unet import Unet
@@ -29,7 +31,7 @@ ENCODERS: tuple[Part, Part] = ("text_encoder", "text_encoder_2")
 def load_unet(
     path: str,
     device: torch.device,
-    dtype: torch.dtype,
+    precision: torch.dtype | Precision,
     loras: Sequence[StrongLora] = (),
     note: Note = unnoted,
 ) -> Unet:
@@ -40,10 +42,12 @@ def load_unet(
     """
     weights = open_weights(path)
     known = weights.architecture
+    precision = Precision.of(precision)
     network = _bare(path, "unet", known)
     if known.unet is None or not isinstance(network, UnetNetwork):
         raise ServiceUnavailable(f"{path} is a VAE alone, which paints nothing")
-    weights.fill("unet", network, dtype, loras, note)
+    network = with_eight_bits(network) if precision.eight_bit else network
+    weights.fill("unet", network, precision.dtype, loras, note)
     network = _settled(network, device)
     return Unet(
         network,

@@ -11,8 +11,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from gesso.sdxl.bare import bare_unet
 from gesso.sdxl.blocks import ResnetBlock, TransformerBlock
 from gesso.sdxl.network import UnetNetwork
+from gesso.sdxl.precision import Precision
 from gesso.sdxl.recordings import Recorded
 from gesso.sdxl.unet import Unet
 
@@ -58,16 +60,15 @@ def streamed(unet: Unet, device: torch.device) -> Unet:
     return replace(unet, network=network, call=Recorded(network, records=False))
 
 
-def staying_share(config: Mapping[str, Any]) -> float:
-    """The part of a UNet's weights that stays on the device."""
-    with torch.device("meta"):
-        network = UnetNetwork(config)
+def staying_share(config: Mapping[str, Any], precision: Precision) -> float:
+    """The part of the bytes of a UNet's weights that stays on the device."""
+    network = bare_unet(config, precision)
     visiting = [module._parameters[name] for block in _blocks(network) for module, name in _visiting(block)]
-    return 1 - sum(weight.numel() for weight in visiting if weight is not None) / _numbers(network)
+    return 1 - sum(weight.nbytes for weight in visiting if weight is not None) / _size(network)
 
 
-def _numbers(network: nn.Module) -> int:
-    return sum(weight.numel() for weight in network.parameters())
+def _size(network: nn.Module) -> int:
+    return sum(weight.nbytes for weight in network.parameters())
 
 
 def _split(network: UnetNetwork, device: torch.device) -> UnetNetwork:

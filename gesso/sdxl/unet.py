@@ -45,8 +45,8 @@ class Unet:
 
     @property
     def dtype(self) -> torch.dtype:
-        """What it computes in."""
-        return next(self.network.parameters()).dtype
+        """What it computes in, but for products in 8 bits."""
+        return self.network.conv_in.weight.dtype
 
     def size_ids(self, width: int, height: int, negative: bool) -> tuple[float, ...]:
         """SDXL's micro-conditioning, sizes in pixels: original size, crop at 0, 0, and the target size (base) or an

@@ -4,12 +4,15 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from gesso.errors import ServiceUnavailable
 from gesso.sdxl.architecture import Architecture
+from gesso.sdxl.bare import bare_unet
+from gesso.sdxl.eight_bit import EIGHT_BITS, scale_name
 from gesso.sdxl.extras import is_extra
 from gesso.sdxl.folder import STEMS, Part, read_folder
 from gesso.sdxl.layout import (
@@ -25,6 +28,8 @@ from gesso.sdxl.layout import (
     vae_name,
 )
 from gesso.sdxl.lora import Change, StrongLora
+from gesso.sdxl.operations import in_eight_bits
+from gesso.sdxl.precision import Precision
 from gesso.sdxl.recognition import recognise
 from gesso.sdxl.tensors import Tensors, open_file, open_in_folder
 
@@ -54,19 +59,20 @@ class Shelf:
 
     def require(self, module: nn.Module) -> None:
         """Raises ServiceUnavailable unless a network's weights are here, each of them and no others."""
-        self._check_names({self.place(name)[0] for name in module.state_dict()})
+        self._check_names({self.place(name)[0] for name in _stored(module)})
 
     def fill(self, module: nn.Module, dtype: torch.dtype, changes: Sequence[Strong], note: Note) -> None:
-        """Give a network its weights, changed; what comes of it is rounded to `dtype` once."""
+        """Give a network its weights, changed; what comes of it is rounded once, to `dtype` or 8 bits with a scale."""
         self.require(module)
-        state = {}
-        for name, tensor in module.state_dict().items():
+        state: dict[str, Tensor] = {}
+        for name, tensor in _stored(module).items():
             weight = self._read(*self.place(name), tensor.shape)
             for changed, strength in changes:
                 if name in changed:
                     weight = weight.float() + changed[name].read(strength, tensor.shape)
-            state[name] = weight.to(dtype)
-            note(state[name].nbytes)
+            arrived = _in_eight_bits(name, weight) if tensor.dtype == EIGHT_BITS else {name: weight.to(dtype)}
+            state |= arrived
+            note(sum(one.nbytes for one in arrived.values()))
         module.load_state_dict(state, strict=True, assign=True)
 
     def _check_names(self, wanted: set[str]) -> None:
@@ -121,9 +127,24 @@ class Weights:
         changes = [(one.lora.changes(part, module, self.architecture.unet), one.strength) for one in strong]
         self._shelves[part].fill(module, dtype, changes, note)
 
-    def sizes(self, dtype: torch.dtype) -> dict[Part, int]:
-        """Bytes of each part that is there, in this precision."""
-        return {part: shelf.size * dtype.itemsize for part, shelf in self._shelves.items() if shelf.size}
+    def sizes(self, precision: torch.dtype | Precision) -> dict[Part, int]:
+        """Bytes of each part that is there, in this precision.
+
+        Raises:
+            ServiceUnavailable: names the file, whose UNet is not SDXL's.
+        """
+        precision = Precision.of(precision)
+        itemsize = precision.dtype.itemsize
+        sizes = {part: shelf.size * itemsize for part, shelf in self._shelves.items() if shelf.size}
+        if precision.eight_bit and self.architecture.unet is not None:
+            sizes["unet"] = self._unet_size(self.architecture.unet, precision)
+        return sizes
+
+    def _unet_size(self, config: Mapping[str, Any], precision: Precision) -> int:
+        try:
+            return sum(weight.nbytes for weight in bare_unet(config, precision).parameters())
+        except ValueError as error:
+            raise ServiceUnavailable(f"{self._shelves['unet'].tensors.path}: {error}") from None
 
     def require(self, part: Part, module: nn.Module) -> None:
         """Raises as `fill` does, without reading more than headers; what does not fit is not noticed."""
@@ -138,6 +159,18 @@ def open_weights(path: str) -> Weights:
         ServiceUnavailable: it is not there, not whole, or no SDXL checkpoint; says what it is instead, where known.
     """
     return _in_folder(Path(path)) if Path(path).is_dir() else _in_file(Path(path))
+
+
+def _stored(module: nn.Module) -> dict[str, Tensor]:
+    """What of a network is in its file: all but the scales, which come of the weights."""
+    state = module.state_dict()
+    scales = {scale_name(name) for name, tensor in state.items() if tensor.dtype == EIGHT_BITS}
+    return {name: tensor for name, tensor in state.items() if name not in scales}
+
+
+def _in_eight_bits(name: str, weight: Tensor) -> dict[str, Tensor]:
+    rounded, scale = in_eight_bits(weight.float())
+    return {name: rounded, scale_name(name): scale.flatten()}
 
 
 def refuse_strangers(path: str, names: set[str]) -> None:

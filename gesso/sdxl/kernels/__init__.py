@@ -5,7 +5,8 @@ the size of a call, these kernels by the size of one row only. And what is bound
 """
 
 from gesso.sdxl.kernels.convolution import convolve
+from gesso.sdxl.kernels.eight_bits import in_eight_bits
 from gesso.sdxl.kernels.gating import gated
 from gesso.sdxl.kernels.norms import group_norm, layer_norm
 
-__all__ = ["convolve", "gated", "group_norm", "layer_norm"]
+__all__ = ["convolve", "gated", "group_norm", "in_eight_bits", "layer_norm"]
