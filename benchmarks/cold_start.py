@@ -3,15 +3,17 @@
 The first start makes the database and a key, so the later ones are what counts.
 """
 
+import statistics
 import tempfile
 import time
 
 import httpx2
 
-from benchmarks.report import report, spread
+from benchmarks.report import at_most, report, spread
 from benchmarks.server import KEY, serving
 
 RUNS = 3
+GOAL = 8
 BODY = {"prompt": "a red heart on a blue background", "seed": 1, "img_width": 896, "img_height": 1152}
 
 
@@ -21,8 +23,9 @@ def main() -> None:
         first = seconds_to_first_picture(folder)
         later = [seconds_to_first_picture(folder) for _ in range(RUNS)]
     rows = [
-        {"start": "first", "seconds to first picture": spread([first])},
-        {"start": f"later, median of {RUNS}", "seconds to first picture": spread(later)},
+        {"start": "first", "seconds to first picture": spread([first]), "goal": "", "met": ""},
+        {"start": f"later, median of {RUNS}", "seconds to first picture": spread(later)}
+        | at_most(statistics.median(later), GOAL),
     ]
     report("C5 cold start, 896x1152, 25 steps, base and refiner", rows)
 

@@ -13,16 +13,36 @@ FINER = 2
 """Drawn so many times as large, and reduced: for smooth edges."""
 
 PAPER, INK, FAINT, GRID = "#ffffff", "#1d2433", "#6b7385", "#e4e7ee"
-COLOURS = {"shortest first": "#0f8b6d", "first come": "#e08e2b", "one at a time": "#b9bfcc"}
-TITLE = "Short requests do not wait behind long ones"
-SUBTITLE = "Mixed traffic at 90 % load: 60 % 25 steps, 20 % edits of 12, 20 % drafts of 6. Simulated, eight accounts."
+COLOURS = {
+    "shortest first": "#0f8b6d",
+    "first come": "#e08e2b",
+    "one at a time": "#b9bfcc",
+    "Gesso": "#0f8b6d",
+    "plain server": "#b9bfcc",
+}
 LEGEND = {
     "shortest first": "Gesso: shortest first, in shared calls",
     "first come": "first come, first served, in shared calls",
     "one at a time": "one at a time",
+    "Gesso": "Gesso",
+    "plain server": "FastAPI around diffusers' pipelines, one request at a time",
 }
 
-FOOTNOTE = "A bar goes from the median to the 99th percentile, which is written; the line is a request alone."
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """What is written around the bars."""
+
+    title: str
+    subtitle: str
+    footnote: str
+
+
+SIMULATED = Caption(
+    "Short requests do not wait behind long ones",
+    "Mixed traffic at 90 % load: 60 % 25 steps, 20 % edits of 12, 20 % drafts of 6. Simulated, eight accounts.",
+    "A bar goes from the median to the 99th percentile, which is written; the line is a request alone.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +80,7 @@ class _Panel:
     def _draw_kind(self, bars: Sequence[Bar], top: float) -> None:
         _write(self._pen, self._left, top, bars[0].kind, 16, INK)
         alone = self._x(bars[0].alone)
-        self._pen.line(_scaled(alone, top + 24, alone, top + 112), INK, FINER)
+        self._pen.line(_scaled(alone, top + 24, alone, top + 28 + 28 * len(bars)), INK, FINER)
         for number, bar in enumerate(bars):
             y = top + 28 + 28 * number
             left, right = self._x(bar.median), self._x(bar.worst)
@@ -75,18 +95,19 @@ class _Panel:
         return self._left + part * (self._right - self._left - 40)
 
 
-def draw(bars: Sequence[Bar], file: Path) -> None:
+def draw(bars: Sequence[Bar], file: Path, caption: Caption = SIMULATED) -> None:
     """Write a PNG with one panel beside the other."""
     large = Image.new("RGB", (WIDTH * FINER, HEIGHT * FINER), PAPER)
     pen = ImageDraw.Draw(large)
-    _write(pen, 40, 28, TITLE, 30, INK)
-    _write(pen, 40, 70, SUBTITLE, 17, FAINT)
+    _write(pen, 40, 28, caption.title, 30, INK)
+    _write(pen, 40, 70, caption.subtitle, 17, FAINT)
     panels = list(dict.fromkeys(bar.panel for bar in bars))
     width = (WIDTH - 80) // len(panels)
     for number, panel in enumerate(panels):
         left = 40 + number * width
         _Panel(pen, left, left + width - 20, [bar for bar in bars if bar.panel == panel]).draw()
     _draw_legend(pen, dict.fromkeys(bar.order for bar in bars))
+    _write(pen, 40, 604, caption.footnote, 15, FAINT)
     large.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS).quantize(64).save(file, optimize=True)
 
 
@@ -95,14 +116,6 @@ def _draw_legend(pen: Pen, orders: Iterable[str]) -> None:
     for order in orders:
         pen.rounded_rectangle(_scaled(x, 577, x + 28, 593), 8 * FINER, COLOURS[order])
         x = _write(pen, x + 36, 585, LEGEND[order], 15, INK, "lm") + 28
-    _write(
-        pen,
-        40,
-        604,
-        FOOTNOTE,
-        15,
-        FAINT,
-    )
 
 
 def _write(pen: Pen, x: float, y: float, text: str, size: int, ink: str, anchor: str = "la") -> float:

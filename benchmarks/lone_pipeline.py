@@ -2,9 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
-from diffusers import AutoencoderKL, StableDiffusionXLPipeline, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    StableDiffusionXLImg2ImgPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
 from transformers import CLIPTokenizer
 
 import gesso.prompt
@@ -33,28 +39,66 @@ class Work:
     guidance_scale: float = 7.0
     path: str = BASE
     device: torch.device = CPU
+    lender: str | None = None
+    """The file that has the encoders and the VAE, if the one at `path` has none."""
 
 
 def build_pipeline(work: Work) -> StableDiffusionXLPipeline:
     """The checkpoint as a diffusers pipeline."""
-    encoders, weights = load_text_encoders(work.path, work.device, work.dtype), open_weights(work.path)
-    known = weights.architecture
-    unet = UNet2DConditionModel.from_config(dict(known.unet or {}))
-    weights.fill("unet", unet, work.dtype)
-    vae = AutoencoderKL.from_config(dict(known.vae or {}))
-    weights.fill("vae", vae, work.dtype)
-    pipeline = StableDiffusionXLPipeline(
-        vae=vae.eval().to(work.device, memory_format=torch.channels_last),
-        text_encoder=encoders.first,
-        text_encoder_2=encoders.second,
-        tokenizer=tokenizer("<|endoftext|>"),
-        tokenizer_2=tokenizer("!"),
-        unet=unet.eval().to(work.device, memory_format=torch.channels_last),
-        scheduler=build_scheduler(work.scheduler, Diffusion(known.prediction_type, known.zero_terminal_snr)),
-        add_watermarker=False,
-    )
+    pipeline = StableDiffusionXLPipeline(**_components(work))
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def build_from_image(pipeline: StableDiffusionXLPipeline) -> StableDiffusionXLImg2ImgPipeline:
+    """The same networks, from a start image."""
+    from_image = StableDiffusionXLImg2ImgPipeline(**pipeline.components, add_watermarker=False)
+    from_image.set_progress_bar_config(disable=True)
+    return from_image
+
+
+def build_refiner(work: Work) -> StableDiffusionXLImg2ImgPipeline:
+    """The checkpoint, a refiner, as the pipeline that goes on with a base's latents."""
+    without = {"text_encoder": None, "tokenizer": None}
+    refiner = StableDiffusionXLImg2ImgPipeline(**_components(work) | without, requires_aesthetics_score=True)
+    # Else it knows latents by their four channels, and the embedded model's have 24.
+    refiner.image_processor.register_to_config(vae_latent_channels=refiner.vae.config.latent_channels)
+    refiner.set_progress_bar_config(disable=True)
+    return refiner
+
+
+def diffusion_of(path: str) -> Diffusion:
+    """What the checkpoint at `path` learnt to undo, which its schedulers are told."""
+    known = open_weights(path).architecture
+    return Diffusion(known.prediction_type, known.zero_terminal_snr)
+
+
+def _components(work: Work) -> dict[str, Any]:
+    lender = work.lender or work.path
+    encoders = load_text_encoders(lender, work.device, work.dtype)
+    vae = _filled("vae", AutoencoderKL, lender, work)
+    # Scaled by itself it would encode in float32, which the engine's does only where its own precision overflows.
+    vae.register_to_config(force_upcast=False)
+    return {
+        "vae": vae,
+        "text_encoder": encoders.first,
+        "text_encoder_2": encoders.second,
+        "tokenizer": tokenizer("<|endoftext|>"),
+        "tokenizer_2": tokenizer("!"),
+        "unet": _filled("unet", UNet2DConditionModel, work.path, work),
+        "scheduler": build_scheduler(work.scheduler, diffusion_of(work.path)),
+        "force_zeros_for_empty_prompt": open_weights(work.path).architecture.force_zeros_for_empty_prompt,
+        "add_watermarker": False,
+    }
+
+
+def _filled(part: Literal["unet", "vae"], form: Any, path: str, work: Work) -> Any:
+    """A network of diffusers' own with the weights at `path`."""
+    weights = open_weights(path)
+    with torch.device("meta"):  # the weights that it would make for itself are thrown away
+        network = form.from_config(dict(getattr(weights.architecture, part) or {}))
+    weights.fill(part, network, work.dtype)
+    return network.eval().to(work.device, memory_format=torch.channels_last)
 
 
 def paint_with(pipeline: StableDiffusionXLPipeline, work: Work, prompt: str, seed: int) -> None:

@@ -12,14 +12,37 @@ from pathlib import Path
 import torch
 
 
-def report(goal: str, rows: Sequence[Mapping[str, object]]) -> None:
-    """Print `rows`, which have the same names in the same order, and then everything as JSON."""
-    print(f"\n{goal}")
-    table = [[*rows[0]], *([_cell(value) for value in row.values()] for row in rows)]
-    widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
-    for line in table:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
-    print(json.dumps({"goal": goal, "rows": list(rows), **_circumstances()}))
+def report(goal: str, rows: Sequence[Mapping[str, object]], output: Path | None = None) -> None:
+    """Print `rows`, which have the same names in the same order, and then everything as a line of JSON, which is
+    appended to the file `output` as well."""
+    line = json.dumps({"goal": goal, "rows": list(rows), **_circumstances()})
+    print(f"\n{goal}\n{table(rows)}\n{line}", flush=True)
+    if output is not None:
+        with output.open("a") as file:
+            file.write(f"{line}\n")
+
+
+def table(rows: Sequence[Mapping[str, object]]) -> str:
+    """Rows under their names, in columns."""
+    cells = [[*rows[0]], *([_cell(value) for value in row.values()] for row in rows)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells)
+    return "\n".join(lines)
+
+
+def at_least(value: float, goal: float) -> dict[str, object]:
+    """What a goal that is a least comes to, for a row."""
+    return {"goal": f">= {goal:g}", "met": met(value >= goal)}
+
+
+def at_most(value: float, goal: float) -> dict[str, object]:
+    """What a goal that is a most comes to, for a row."""
+    return {"goal": f"<= {goal:g}", "met": met(value <= goal)}
+
+
+def met(is_met: bool) -> str:
+    """Whether a goal is, in a word."""
+    return "yes" if is_met else "no"
 
 
 def spread(seconds: Sequence[float]) -> str:

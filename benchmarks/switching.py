@@ -28,7 +28,7 @@ import psutil
 from PIL import Image
 
 from benchmarks.memory_picture import draw
-from benchmarks.report import report
+from benchmarks.report import met, report
 from benchmarks.server import KEY, serving
 
 TEXT_SLUGS = {
@@ -191,26 +191,22 @@ def main() -> None:
     rows = [
         {"what": "networks brought from the disk, room for two of seven", "value": loads, "goal": "", "met": ""},
         {"what": "pictures painted meanwhile", "value": len(painted), "goal": "", "met": ""},
-        {"what": "pictures with other bytes than with room for all", "value": wrong, "goal": 0, "met": _met(not wrong)},
+        {"what": "pictures with other bytes than with room for all", "value": wrong, "goal": 0, "met": met(not wrong)},
         {
             "what": "engine's memory, last fifth against second",
             "value": f"{watch.drift:+.1%}",
             "goal": f"{FLAT:.0%}",
-            "met": _met(abs(watch.drift) <= FLAT),
+            "met": met(abs(watch.drift) <= FLAT),
         },
         {"what": "pictures a second meanwhile", "value": len(painted) / seconds, "goal": "", "met": ""},
         {
             "what": "rate of seven checkpoints in turn against one, all resident",
             "value": share,
             "goal": 0.9,
-            "met": _met(share >= 0.9),
+            "met": met(share >= 0.9),
         },
     ]
     report("Many checkpoints", rows)
-
-
-def _met(met: bool) -> str:
-    return "yes" if met else "no"
 
 
 if __name__ == "__main__":
