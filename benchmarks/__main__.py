@@ -65,7 +65,7 @@ def _sum_up(found: list[dict[str, Any]], failed: list[str]) -> None:
         {"benchmark": said["goal"], "what": next(iter(row.values())), "goal": row["goal"], "met": row["met"]}
         for said in found
         for row in said["rows"]
-        if row.get("met")
+        if row.get("met") in ("yes", "no")
     ]
     if rows:
         print("\nGoals")

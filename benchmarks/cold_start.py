@@ -22,7 +22,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         first = seconds_to_first_picture(folder)
         later = [seconds_to_first_picture(folder) for _ in range(RUNS)]
-    rows = [
+    rows: list[dict[str, object]] = [
         {"start": "first", "seconds to first picture": spread([first]), "goal": "", "met": ""},
         {"start": f"later, median of {RUNS}", "seconds to first picture": spread(later)}
         | at_most(statistics.median(later), GOAL),

@@ -58,7 +58,7 @@ class Compared:
         }
 
 
-PIPELINE: Mapping[str, Peer] = {"pipeline": build_pipeline}
+PIPELINE: dict[str, Peer] = {"pipeline": build_pipeline}
 
 
 def compare(

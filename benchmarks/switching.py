@@ -188,7 +188,7 @@ def main() -> None:
     wrong = sum(picture != expected[wish] for wish, picture in painted)
     if arguments.plot:
         draw(watch.bytes, loads, arguments.plot)
-    rows = [
+    rows: list[dict[str, object]] = [
         {"what": "networks brought from the disk, room for two of seven", "value": loads, "goal": "", "met": ""},
         {"what": "pictures painted meanwhile", "value": len(painted), "goal": "", "met": ""},
         {"what": "pictures with other bytes than with room for all", "value": wrong, "goal": 0, "met": met(not wrong)},

@@ -59,11 +59,12 @@ def catalogue_with(settings: Settings, registry: RegistryForm) -> Catalogue:
 
 
 @asynccontextmanager
-async def open_keys(
-    settings: Settings, flush_first: Callable[[], None] = lambda: None
-) -> AsyncIterator[tuple[Keys, Database]]:
-    """Accounts and keys, for a command that needs nothing else."""
-    database = await open_database(settings.database, flush_first)
+async def open_keys(settings: Settings) -> AsyncIterator[tuple[Keys, Database]]:
+    """Accounts and keys, for a command that needs nothing else.
+
+    Pictures reach the disk before whatever the database says of them, by whomever it is flushed.
+    """
+    database = await open_database(settings.database, PictureFolder(settings.pictures_dir).flush)
     try:
         yield Keys(database), database
     finally:
@@ -75,12 +76,12 @@ async def running_parts(settings: Settings, engine: Engine) -> AsyncIterator[tup
     """Everything a server is made of around its engine, and the owner's first key if this is the first start."""
     catalogue = LiveCatalogue(lambda: read_catalogue(settings), settings.models / registries.NAME)
     async with contextlib.AsyncExitStack() as stack:
-        pictures = PictureFolder(settings.pictures_dir)
-        keys, database = await stack.enter_async_context(open_keys(settings, pictures.flush))
+        keys, database = await stack.enter_async_context(open_keys(settings))
         first_key = await keys.bootstrap(settings.bootstrap_key)
         decoder = Decoder()
         await decoder.start()
         stack.push_async_callback(decoder.stop)
+        pictures = PictureFolder(settings.pictures_dir)
         queue = Queue(settings.queue_per_account, settings.queue_total)
         metrics = Metrics(lambda: engine.state, queue)
         presence = Presence(settings.data_dir / "servers")

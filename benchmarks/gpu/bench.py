@@ -14,7 +14,8 @@ from gesso.sdxl.network import UnetNetwork
 DEVICE = choose_device("auto")
 SIZES = ((1024, 1024), (896, 1152), (512, 512))
 FACTOR, CONTEXT, POOLED = 8, 2048, 1280
-REPEATS = 7
+ROWS, FEW = (2, 4, 8, 16), 2
+AHEAD, REPEATS = 3, 7
 ROW_TFLOP, DECODE_TFLOP, ENCODERS_TFLOP = 6.76, 10.5, 0.11
 """Of SDXL at 1024x1024: a row of a UNet call, a picture's decoding, both text encoders."""
 
@@ -32,18 +33,28 @@ class Bench:
     @property
     def sizes(self) -> tuple[tuple[int, int], ...]:
         """Widths and heights in pixels."""
-        return tuple((width // 8, height // 8) for width, height in SIZES) if self.small else SIZES
+        return tuple((width // 8, height // 8) for width, height in SIZES[::2]) if self.small else SIZES
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """Of UNet calls."""
+        return ROWS[:2] if self.small else ROWS
+
+    def few(self, many: int) -> int:
+        """So many, or as few as will do where all is small."""
+        return min(many, FEW) if self.small else many
 
     def milliseconds(self, call: Callable[[], object]) -> float:
-        """The median of several, after three that are not counted."""
+        """The median of several, after three that are not counted; of one after one where all is small."""
+        ahead, counted = (1, 1) if self.small else (AHEAD, REPEATS)
         seconds = []
-        for _ in range(3 + REPEATS):
+        for _ in range(ahead + counted):
             self.wait()
             began = time.perf_counter()
             call()
             self.wait()
             seconds.append(time.perf_counter() - began)
-        return 1000 * statistics.median(seconds[3:])
+        return 1000 * statistics.median(seconds[ahead:])
 
     def wait(self) -> None:
         """Until the device has nothing left to do."""

@@ -18,7 +18,6 @@ from gesso.sdxl.precision import FP8
 from gesso.sdxl.recordings import Recorded
 from gesso.sdxl.weights import open_weights
 
-ROWS = (2, 4, 8, 16)
 COUNTS = range(1, 17)
 DECODING_GOAL = 30
 KERNELS = ("convolve", "group_norm", "layer_norm", "gated")
@@ -30,7 +29,7 @@ def calls(bench: Bench) -> Rows:
     eight_bit = load_unet(bench.path, bench.device, FP8)
     theirs = _diffusers_unet(bench)
     measured: Rows = []
-    for (width, height), rows in product(bench.sizes, ROWS):
+    for (width, height), rows in product(bench.sizes, bench.rows):
         told = bench.told(ours.network, rows, width, height)
         milliseconds = {
             "ours, ms": bench.milliseconds(partial(ours.call, *told)),
@@ -65,7 +64,7 @@ def company(bench: Bench) -> Rows:
 def ablation(bench: Bench) -> Rows:
     """Milliseconds of a recorded UNet call without each of our kernels: torch's operation in its place."""
     unet = load_unet(bench.path, bench.device, torch.bfloat16)
-    (width, height), rows = bench.sizes[0], (2, 8)
+    (width, height), rows = bench.sizes[0], (2, bench.rows[-2])
     told = {count: bench.told(unet.network, count, width, height) for count in rows}
 
     def measured(without: tuple[str, ...]) -> dict[str, object]:

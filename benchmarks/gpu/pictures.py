@@ -25,22 +25,23 @@ DIFFUSERS = {"diffusers": build_pipeline}
 def throughput(bench: Bench) -> Rows:
     """G1: sixteen pictures as MLPerf has them (Euler, 20 steps, guidance 8, 1024x1024), in the engine."""
     rows: Rows = []
+    images = bench.few(MANY)
     for name, precision in (("bfloat16", Precision(torch.bfloat16)), ("fp8", FP8)):
-        compared = compare(_mlperf(bench), MANY, runs=2, peers={}, precision=precision)
-        rate = MANY / compared.seconds
+        compared = compare(_mlperf(bench), images, runs=2, peers={}, precision=precision)
+        rate = images / compared.seconds
         rows.append({"precision": name, "pictures/s": rate, "TFLOP/s": rate * _tflop(20)} | _goal(bench, name, rate))
     return rows
 
 
 def lone(bench: Bench) -> Rows:
     """G2: a picture alone (UniPC, 30 steps, guidance 7, 1024x1024), against diffusers as it stands."""
-    compared = compare(_alone(bench), images=1, runs=3, peers=DIFFUSERS)
+    compared = compare(_alone(bench), images=1, runs=bench.few(3), peers=DIFFUSERS)
     return _lone_rows(bench, compared, "diffusers", TIMES_EAGER_GOAL)
 
 
 def compiled_peer(bench: Bench) -> Rows:
     """G2: the same against diffusers with its UNet compiled, which takes minutes before the first picture."""
-    compared = compare(_alone(bench), images=1, runs=3, peers={"compiled": compiled})
+    compared = compare(_alone(bench), images=1, runs=bench.few(3), peers={"compiled": compiled})
     return _lone_rows(bench, compared, "compiled", TIMES_COMPILED_GOAL)
 
 
@@ -58,12 +59,13 @@ def eight_bits(bench: Bench) -> Rows:
 
 
 def _mlperf(bench: Bench) -> Work:
-    work = Work(*bench.sizes[0], torch.bfloat16, "Euler", steps=20, guidance_scale=8.0)
+    work = Work(*bench.sizes[0], torch.bfloat16, "Euler", steps=bench.few(20), guidance_scale=8.0)
     return replace(work, path=bench.path, device=bench.device)
 
 
 def _alone(bench: Bench) -> Work:
-    return Work(*bench.sizes[0], torch.bfloat16, "UniPC", steps=30, path=bench.path, device=bench.device)
+    steps = bench.few(30)
+    return Work(*bench.sizes[0], torch.bfloat16, "UniPC", steps=steps, path=bench.path, device=bench.device)
 
 
 def _tflop(steps: int) -> float:

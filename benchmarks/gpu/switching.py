@@ -16,6 +16,7 @@ from gesso.engine.loop import Loop
 from gesso.engine.messages import CheckpointFiles
 from gesso.engine.models import Models
 from gesso.sdxl.checkpoint import copied, load_unet, pinned
+from gesso.sdxl.unet import Unet
 
 CHECKPOINTS, IMAGES, STEPS = 5, 20, 10
 RESIDENT_GOAL, HOST_GOAL, DISK_GOAL, SHARE_GOAL = 0.01, 0.4, 4, 0.9
@@ -26,6 +27,8 @@ def switching(bench: Bench) -> Rows:
     host = load_unet(bench.path, torch.device("cpu"), torch.bfloat16)
     kept = pinned(host) if bench.device.type == "cuda" else host
     one, other = (copied(kept, bench.device) for _ in range(2))
+    assert isinstance(one, Unet)
+    assert isinstance(other, Unet)
     told = bench.told(one.network, 2, *bench.sizes[0])
     call = bench.milliseconds(partial(one.call, *told)) / 1000
     bench.milliseconds(partial(other.call, *told))
@@ -58,7 +61,7 @@ def _seconds(bench: Bench, bring: Callable[[], object]) -> float:
 
 def _in_turn(bench: Bench) -> float:
     """The rate of pictures from five checkpoints in turn against the same from one, all resident."""
-    paths = [_named_again(bench.path, number) for number in range(CHECKPOINTS)]
+    paths = [_named_again(bench.path, number) for number in range(bench.few(CHECKPOINTS))]
     loop = Loop(Models(bench.device, torch.bfloat16), lambda event: None)
     _paint(bench, loop, paths, "a first time")
     _paint(bench, loop, paths[:1], "a first time for one")
@@ -76,10 +79,11 @@ def _named_again(path: str, number: int) -> str:
 
 def _paint(bench: Bench, loop: Loop, paths: list[str], words: str) -> float:
     """Seconds for IMAGES pictures, from these in turn."""
-    work = Work(*bench.sizes[0], torch.bfloat16, "Euler", steps=STEPS, path=bench.path, device=bench.device)
+    steps = bench.few(STEPS)
+    work = Work(*bench.sizes[0], torch.bfloat16, "Euler", steps=steps, path=bench.path, device=bench.device)
     bench.wait()
     began = time.perf_counter()
-    for number in range(IMAGES):
+    for number in range(bench.few(IMAGES)):
         path = paths[number % len(paths)]
         asked = replace(request(work, f"{PROMPT}, {words}", number), checkpoint=CheckpointFiles(path, path))
         loop.submit(asked)

@@ -9,15 +9,22 @@ without limit spends is written down like any other's; it is only never refused.
 """
 
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Final, Literal
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, and_, case, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, bindparam, case, func, insert, or_, select, update
 
 from gesso.accounts.credit import MOST_MICRO, UNLIMITED_MICRO, credits_text
 from gesso.errors import BadRequest, InsufficientCredits, NotFound
 from gesso.storage.tables import accounts, ledger_entries
 
 Kind = Literal["grant", "reserve", "capture", "release"]
+
+# What every request does is built once: building a statement takes longer than executing it.
+_MINE: Final = accounts.c.id == bindparam("account")
+_MOVED: Final = accounts.c.balance_micro + bindparam("micro")
+_MOVE: Final = update(accounts).where(_MINE, or_(accounts.c.unlimited, _MOVED >= 0)).values(balance_micro=_MOVED)
+_BALANCE: Final = select(accounts.c.unlimited, accounts.c.balance_micro).where(_MINE)
+_ENTRIES: Final = select(ledger_entries).where(ledger_entries.c.job_id == bindparam("job")).with_for_update()
 
 
 def grant(connection: Connection, account_id: int, micro: int) -> None:
@@ -64,8 +71,7 @@ def release(connection: Connection, job_id: str) -> None:
 
 def balance(connection: Connection, account_id: int) -> int:
     """What the account has left, in micro-credits; UNLIMITED_MICRO without limit. Raises NotFound."""
-    columns = select(accounts.c.unlimited, accounts.c.balance_micro).where(accounts.c.id == account_id)
-    row = (connection.execute(columns)).one_or_none()
+    row = connection.execute(_BALANCE, {"account": account_id}).one_or_none()
     if row is None:
         raise NotFound(f"There is no account {account_id}.")
     return UNLIMITED_MICRO if row.unlimited else int(row.balance_micro)
@@ -95,12 +101,7 @@ def _effect() -> ColumnElement[int]:
 
 def _move(connection: Connection, account_id: int, micro: int) -> None:
     """Change the balance, unless that would take it below zero: one statement, so no other can come between."""
-    enough = or_(accounts.c.unlimited, accounts.c.balance_micro + micro >= 0)
-    changed = connection.execute(
-        update(accounts)
-        .where(and_(accounts.c.id == account_id, enough))
-        .values(balance_micro=accounts.c.balance_micro + micro)
-    )
+    changed = connection.execute(_MOVE, {"account": account_id, "micro": micro})
     if changed.rowcount == 0:
         left = balance(connection, account_id)
         raise InsufficientCredits(
@@ -110,10 +111,10 @@ def _move(connection: Connection, account_id: int, micro: int) -> None:
 
 def _entries(connection: Connection, job_id: str) -> dict[str, RowMapping]:
     """The job's entries by kind."""
-    rows = connection.execute(select(ledger_entries).where(ledger_entries.c.job_id == job_id).with_for_update())
+    rows = connection.execute(_ENTRIES, {"job": job_id})
     return {row["kind"]: row for row in rows.mappings()}
 
 
 def _record(connection: Connection, account_id: int, job_id: str | None, kind: Kind, micro: int) -> None:
     entry = {"account_id": account_id, "job_id": job_id, "kind": kind, "amount_micro": micro}
-    connection.execute(insert(ledger_entries).values(entry | {"created": datetime.now(UTC)}))
+    connection.execute(insert(ledger_entries), entry | {"created": datetime.now(UTC)})

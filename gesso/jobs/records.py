@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
-from sqlalchemy import ColumnElement, Connection, delete, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from gesso.accounts.keys import Caller
@@ -22,6 +22,12 @@ LONGEST_STORING: Final = timedelta(hours=1)
 
 End = Literal["done", "failed", "cancelled"]
 ALIVE: Final = ("queued", "running")
+
+# What every request does is built once: building a statement takes longer than executing it.
+_IS_ALIVE: Final = jobs.c.status.in_(ALIVE)
+_LIVING: Final = update(jobs).where(jobs.c.id == bindparam("job"), _IS_ALIVE).values(updated=bindparam("now"))
+_BEGIN: Final = _LIVING.values(status="running", attempt=jobs.c.attempt + 1)
+_END: Final = _LIVING.values(status=bindparam("end"), problem=bindparam("why"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +62,7 @@ def open_job(connection: Connection, caller: Caller, order: Order, owner: str, t
         "updated": now,
     }
     try:
-        connection.execute(insert(jobs).values(job))
+        connection.execute(insert(jobs), job)
     except IntegrityError:
         raise Conflict(f"There is a job {order.id} already.") from None
     connection.execute(insert(pictures), [_picture(order, image, token) for image, token in enumerate(tokens)])
@@ -64,14 +70,12 @@ def open_job(connection: Connection, caller: Caller, order: Order, owner: str, t
 
 def begin_job(connection: Connection, job_id: str) -> None:
     """The job is being painted: another attempt at it has begun."""
-    begun = {"status": "running", "attempt": jobs.c.attempt + 1, "updated": datetime.now(UTC)}
-    connection.execute(update(jobs).where(jobs.c.id == job_id, _alive()).values(begun))
+    connection.execute(_BEGIN, {"job": job_id, "now": datetime.now(UTC)})
 
 
 def end_job(connection: Connection, job_id: str, status: End, problem: str | None = None) -> bool:
     """Whether this was the job's end: False where it had one before, or there is no such job."""
-    end = {"status": status, "problem": problem, "updated": datetime.now(UTC)}
-    ended = connection.execute(update(jobs).where(jobs.c.id == job_id, _alive()).values(end))
+    ended = connection.execute(_END, {"job": job_id, "end": status, "why": problem, "now": datetime.now(UTC)})
     return ended.rowcount == 1
 
 
@@ -89,24 +93,20 @@ def forget_pictures(connection: Connection, tokens: Sequence[str]) -> None:
 
 def adopt_jobs(connection: Connection, owner: str, gone: Sequence[str]) -> None:
     """What the servers in `gone` were working on is this owner's now."""
-    connection.execute(update(jobs).where(jobs.c.owner.in_(gone), _alive()).values(owner=owner))
+    connection.execute(update(jobs).where(jobs.c.owner.in_(gone), _IS_ALIVE).values(owner=owner))
 
 
 def renew_leases(connection: Connection, owner: str) -> None:
     """The owner of these jobs is alive."""
     connection.execute(
-        update(jobs).where(jobs.c.owner == owner, _alive()).values(lease_until=datetime.now(UTC) + LEASE)
+        update(jobs).where(jobs.c.owner == owner, _IS_ALIVE).values(lease_until=datetime.now(UTC) + LEASE)
     )
 
 
 def living_jobs(connection: Connection) -> list[LivingJob]:
     """Jobs, of any server, that have not ended."""
-    rows = connection.execute(select(jobs.c.id, jobs.c.owner, jobs.c.lease_until).where(_alive()))
+    rows = connection.execute(select(jobs.c.id, jobs.c.owner, jobs.c.lease_until).where(_IS_ALIVE))
     return [LivingJob(*row) for row in rows]
-
-
-def _alive() -> ColumnElement[bool]:
-    return jobs.c.status.in_(ALIVE)
 
 
 def _picture(order: Order, image: int, token: str) -> dict[str, object]:

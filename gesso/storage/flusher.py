@@ -1,7 +1,9 @@
 """What was written reaches the disk by itself, a moment later.
 
 The end of a process loses nothing that was written; a power cut would. A flush to the disk takes milliseconds, so
-nobody waits for one: those of a whole moment are one. What a power cut can lose is what MOMENT and a flush last.
+nobody waits for one: those of a whole moment are one. What a power cut can lose is what was written within MOMENT and
+the time that a flush takes. (SQLite flushes by itself, too, when its log has grown by a thousand pages: a power cut
+just then may leave a charge whose picture was not on the disk yet.)
 """
 
 import ctypes

@@ -46,7 +46,9 @@ class Writer:
         self._thread.start()
 
     def submit(self, work: Work) -> Future[Any]:
-        """What `work` returns, once it is committed; what it raises, once it is undone."""
+        """What `work` returns, once it is committed; what it raises, once it is undone. RuntimeError after the end."""
+        if not self._thread.is_alive():
+            raise RuntimeError("the database is closed")
         transaction = _Transaction(work)
         self._waiting.put(transaction)
         return transaction.outcome

@@ -200,6 +200,8 @@ async def test_who_goes_away_does_not_spare_the_others_a_failure(database: Datab
     async with held(database):
         gone, failed = await asked(database, [adding("gone"), failing("failed", RuntimeError("halfway"))])
         gone.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await gone
     with pytest.raises(RuntimeError, match="halfway"):
         await failed
     assert await database.write(adding("next")) == "next"
@@ -272,3 +274,9 @@ async def test_closing_waits_for_what_was_asked_before(database: Database, path:
     assert seen(path) == names
     assert holding.done()
     assert await asyncio.gather(*tasks) == names
+
+
+async def test_what_comes_after_the_end_is_refused(database: Database) -> None:
+    await database.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        await database.write(lambda connection: None)
