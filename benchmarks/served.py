@@ -56,7 +56,7 @@ WORDS, IMAGE = ("sdxl1.0-txt2img", "sdxl1.0-timeless", "sdxl1.0-dreamshaper", "s
 BASE_MODELS = ("juggernaut", "realvis")
 COLOURS = ("red", "blue", "green", "yellow", "purple", "orange", "white", "black")
 THINGS = ("heart", "star", "circle", "triangle", "house", "tree", "fish", "boat")
-WARMING, LONE, TRIED = 16, 12, 24
+WARMING, LONE, TRIED = 16, 12, 12
 """Requests that warm a server up, are asked one after another, and tell settings of threads apart."""
 QUICKLY: Final = 4
 """As many instead, where it is to be quick."""
@@ -305,7 +305,7 @@ class Course:
         rates = {}
         for threads in (fewer, more):
             with side(self.weights, threads) as url:
-                self._warm(url)
+                ask(url, traffic(self.mixture, TRIED, seed=0))
                 rates[threads] = _rate(url, traffic(self.mixture, TRIED, seed=6))
         return max(rates, key=lambda threads: rates[threads])
 
@@ -395,7 +395,7 @@ def caption(networks: str) -> Caption:
 def main() -> None:
     """Both sides, one after the other, the plain server first: its capacity says what both are offered."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--requests", type=int, help="of a run; by default 200, with --quick 8")
+    parser.add_argument("--requests", type=int, help="of a run; by default 100, with --quick 8")
     parser.add_argument("--load", type=float, nargs="+", default=[0.8], help="parts of the plain server's capacity")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--full-size", action="store_true")
@@ -404,7 +404,7 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, help="draw the latencies into this PNG")
     options = parser.parse_args()
     networks = ("small" if options.small else "full size") if options.full_size else "embedded"
-    count = options.requests or (8 if options.quick else 200)
+    count = options.requests or (8 if options.quick else 100)
     shapes = (SMALL, SMALL_REFINER) if options.small else (SDXL_BASE, SDXL_REFINER)
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         weights = write_random(Path(folder), *shapes) if options.full_size else Weights()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
-from sqlalchemy import Connection, Row, Select, func, insert, literal, or_, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, func, insert, literal, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from gesso.accounts import ledger
@@ -77,8 +77,8 @@ class Keys:
         """Whose key this is. Raises Unauthorized for none, an unknown or a revoked one."""
         if not key:
             raise Unauthorized("Missing Authorization or x-api-key in header")
-        query = _joined().where(api_keys.c.digest == _digest(key))
-        row = await self._database.read(lambda connection: connection.execute(query).one_or_none())
+        asked = {"digest": _digest(key)}
+        row = await self._database.read(lambda connection: connection.execute(_BY_DIGEST, asked).one_or_none())
         if row is None:
             raise Unauthorized("This API key is not known here.")
         if row.revoked is not None:
@@ -194,6 +194,9 @@ def _digest(key: str) -> str:
 def _joined() -> Select[Any]:
     owner = accounts.c.name.label("account_name"), accounts.c.unlimited
     return select(api_keys, *owner).join_from(api_keys, accounts)
+
+
+_BY_DIGEST: Final = _joined().where(api_keys.c.digest == bindparam("digest"))  # built once: every request asks
 
 
 def _known(key: str) -> Select[Any]:

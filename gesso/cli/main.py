@@ -1,9 +1,9 @@
 """`gesso`: the commands together, and what they have in common: exit status 1 is one clear line on standard error."""
 
-import asyncio
 import sys
 from typing import Annotated, Literal
 
+import uvloop
 from cyclopts import App, CycloptsError, Parameter
 
 import gesso
@@ -11,6 +11,10 @@ from gesso.engine.running import running_engine
 from gesso.errors import GessoError
 from gesso.logs import log_to_standard_error
 from gesso.settings import Settings, read_settings
+
+TURN = 0.0005
+"""Seconds that one thread of the server keeps the interpreter while another waits for it. With Python's own 5 ms the
+event loop mostly waits for threads that have little to do."""
 
 app = App(name="gesso", version=gesso.__version__, help="A self-hosted SDXL image API.")
 # By name, so that a command imports only what it needs.
@@ -57,7 +61,8 @@ def serve(
         replies=replies,
         public_url=public_url,
     )
-    asyncio.run(_serve(settings))
+    sys.setswitchinterval(TURN)
+    uvloop.run(_serve(settings))
 
 
 async def _serve(settings: Settings) -> None:
