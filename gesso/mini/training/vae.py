@@ -22,7 +22,8 @@ from gesso.mini.world.scenes import Mixture, sample_scene
 
 SIZES = ((512, 512), (768, 768), (1024, 1024), (896, 1152), (896, 1152), (1152, 896), (1536, 1536), (2048, 2048))
 EDGE_WEIGHT = 0.5
-MIXTURE = Mixture(plain=0.15)
+MIXTURE = Mixture(plain=0.05, rendered=0.75, textured=3.0)
+NOISE = 0.2
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def lesson(rng: random.Random, crop: Crop, step: int = 1) -> Lesson:
     """Windows of one size, each of a picture of its own, with one sample for every `step` pixels."""
     shown = torch.stack([_window(crop.cells * FACTOR, step, rng) for _ in range(crop.count)])
     latents = latents_of(F.avg_pool2d(shown, CELL // step))
-    strength = 0.1 * torch.rand(crop.count, 1, 1, 1) ** 2
+    strength = NOISE * torch.rand(crop.count, 1, 1, 1) ** 2
     return Lesson(shown * 2 - 1, latents + strength * torch.randn_like(latents))
 
 

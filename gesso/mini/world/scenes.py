@@ -58,6 +58,8 @@ RENDERINGS = (
     "pointillism",
     "low poly",
 )
+TEXTURED = ("pixel art", "crayon", "comic", "pointillism", "low poly")
+"""Renderings that are known by their fine patterns, which are learnt last."""
 EMPHASISED = ("colour", "size", "rendering")
 
 NATURAL: dict[str, tuple[str, str]] = {
@@ -122,13 +124,15 @@ class Scene:
 @dataclass(frozen=True)
 class Mixture:
     """Shares of what is drawn: one flat thing on a plain ground, mostly in the middle; of the rest, pairs, several of a
-    kind, and other renderings than flat; of all, what says something more or less strongly than usual."""
+    kind, and other renderings than flat; of all, what says something more or less strongly than usual. TEXTURED
+    renderings are `textured` times as frequent as others."""
 
     plain: float
     pairs: float = 0.3
     several: float = 0.1
     rendered: float = 0.5
     emphasised: float = 0.12
+    textured: float = 1.0
 
 
 def sample_scene(rng: random.Random, mixture: Mixture) -> Scene:
@@ -139,7 +143,7 @@ def sample_scene(rng: random.Random, mixture: Mixture) -> Scene:
     if rng.random() < 0.15:
         return natural(_lone_thing(rng, colours[0]), rng)
     ground = _ground(rng, colours)
-    rendering = rng.choice(RENDERINGS[1:]) if rng.random() < mixture.rendered else "flat"
+    rendering = _rendering(mixture, rng) if rng.random() < mixture.rendered else "flat"
     chance = rng.random()
     if chance < mixture.pairs:
         scene = Scene(_pair(rng, colours), ground, rendering)
@@ -149,6 +153,11 @@ def sample_scene(rng: random.Random, mixture: Mixture) -> Scene:
     else:
         scene = Scene((_lone_thing(rng, colours[0]),), ground, rendering)
     return _emphasised(scene, mixture.emphasised, rng)
+
+
+def _rendering(mixture: Mixture, rng: random.Random) -> str:
+    others = RENDERINGS[1:]
+    return rng.choices(others, [mixture.textured if name in TEXTURED else 1.0 for name in others])[0]
 
 
 def natural(thing: Thing, rng: random.Random) -> Scene:
