@@ -1,4 +1,4 @@
-"""Every benchmark that this machine can run, one after another, each in a process of its own; then which goals are met.
+"""The benchmarks that have goals on a CPU, one after another, each in a process of its own; then which goals are met.
 
 `python -m benchmarks [NAME ...]` runs those that are named. `--output FILE` appends each one's JSON line to a file as
 soon as it is there. `--gpu` runs the suite for a GPU instead (`benchmarks.gpu`, `benchmarks.served --full-size`).
@@ -54,15 +54,19 @@ def _reports(process: "subprocess.Popen[str]") -> Iterator[dict[str, Any]]:
     """The JSON lines of what it prints, all of which is shown."""
     assert process.stdout is not None
     for line in process.stdout:
+        print(line, end="", flush=True)
         if line.startswith("{"):
             yield json.loads(line)
-        else:
-            print(line, end="", flush=True)
 
 
 def _sum_up(found: list[dict[str, Any]], failed: list[str]) -> None:
     rows = [
-        {"benchmark": said["goal"], "what": next(iter(row.values())), "goal": row["goal"], "met": row["met"]}
+        {
+            "benchmark": said["goal"],
+            "what": ", ".join(str(value) for value in list(row.values())[:2]),
+            "goal": row["goal"],
+            "met": row["met"],
+        }
         for said in found
         for row in said["rows"]
         if row.get("met") in ("yes", "no")

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import Any
 
+import structlog
 import uvicorn
 
 from gesso.accounts.keys import Keys
@@ -27,6 +28,7 @@ from gesso.catalogue.live import LiveCatalogue
 from gesso.catalogue.registry import registry_in
 from gesso.catalogue.validation import read_request
 from gesso.engine.messages import Admitted, Paint, Painted, Pixels, Preview, Progress
+from gesso.engine.pulse import START
 from gesso.engine.running import running_engine, wait_until_ready
 from gesso.errors import BadRequest, GessoError, Problem, SettingsError
 from gesso.imaging.address import Guard
@@ -43,6 +45,8 @@ from gesso.settings import Settings
 from gesso.storage.database import Database, open_database
 from gesso.storage.objects import PictureFolder
 from gesso.storage.presence import Presence
+
+log = structlog.get_logger()
 
 GRACE = 30
 """Seconds that running requests have to finish after the server was told to stop."""
@@ -62,7 +66,8 @@ def catalogue_with(settings: Settings, registry: RegistryForm) -> Catalogue:
 async def open_keys(settings: Settings) -> AsyncIterator[tuple[Keys, Database]]:
     """Accounts and keys, for a command that needs nothing else.
 
-    Pictures reach the disk before whatever the database says of them, by whomever it is flushed.
+    Pictures reach the disk before what the database says of them, by whomever it is flushed (`storage/flusher.py` says
+    when not).
     """
     database = await open_database(settings.database, PictureFolder(settings.pictures_dir).flush)
     try:
@@ -138,7 +143,9 @@ def _to_warm_up(settings: Settings) -> list[Paint]:
 
 async def _warm_up(settings: Settings, engine: Engine, paints: Sequence[Paint]) -> None:
     """On a CPU only where the settings say so: nothing is compiled there, and networks are small."""
-    if await wait_until_ready(engine, GRACE) and (settings.warm_up or engine.state.device not in ("cpu", "fake")):
+    if not await wait_until_ready(engine, START):
+        log.warning("nothing is warmed up: the engine was not ready in time", seconds=START)
+    elif settings.warm_up or engine.state.device not in ("cpu", "fake"):
         await warm_up(engine, paints)
 
 

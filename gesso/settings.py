@@ -45,7 +45,7 @@ class Settings(BaseSettings):
     precision: Literal["auto", "float32", "bfloat16", "fp8"] = Field(
         "auto",
         description="auto: bfloat16 where it is native. fp8: bfloat16, but UNets' Linears multiply in 8 bits, which is "
-        "quicker on GPUs from Ada on and slower on a CPU, with the same numbers; pictures differ a little.",
+        "meant for GPUs from Ada on, and slower on a CPU; pictures differ a little.",
     )
     threads: int | None = Field(None, gt=0, description="CPU threads of the engine; by default one a core.")
     gpu_memory: ByteSize | None = Field(

@@ -7,9 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from tests.serving import Installation, install_tiny
+
+GPUS = torch.cuda.device_count()
 
 
 @pytest.fixture(scope="module")
@@ -92,9 +95,21 @@ def test_the_doctor_measures_how_fast_pictures_are_painted(tiny: Installation) -
     assert re.search(r"\d\.\d\d pictures a second", found["8 at once"]["found"])
 
 
-def test_an_engine_that_refuses_its_settings_ends_the_server_and_the_doctor_says_why(tiny: Installation) -> None:
-    wrong = replace(tiny, environment={**tiny.environment, "GESSO_DEVICE": "mps", "GESSO_PRECISION": "fp8"})
-    said = "setting precision = 'fp8': the device mps has no products of 8-bit floats; take bfloat16, or auto"
+@pytest.mark.parametrize(
+    ("device", "precision", "said"),
+    [
+        (
+            "mps",
+            "fp8",
+            "setting precision = 'fp8': the device mps has no products of 8-bit floats; take bfloat16, or auto",
+        ),
+        ("cuda:99", "auto", f"setting device = 'cuda:99': torch finds {GPUS} CUDA GPUs here; take cpu, or auto"),
+    ],
+)
+def test_an_engine_that_refuses_its_settings_ends_the_server_and_the_doctor_says_why(
+    device: str, precision: str, said: str, tiny: Installation
+) -> None:
+    wrong = replace(tiny, environment={**tiny.environment, "GESSO_DEVICE": device, "GESSO_PRECISION": precision})
     *_, last = wrong.run("serve", "--port", "0", status=1).stderr.splitlines()
     assert last == f"gesso: {said}"
     found = {row["what"]: row for row in json.loads(wrong.run("doctor", "--json", status=1).stdout)}

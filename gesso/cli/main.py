@@ -47,7 +47,7 @@ def serve(
         data_dir: Where everything is kept.
         engine: `fake` paints placeholders at once, for load tests.
         device: auto, cpu, cuda, cuda:1, ...
-        precision: auto is bfloat16 where it is native; fp8 is quicker on GPUs from Ada on, pictures differ a little.
+        precision: auto is bfloat16 where it is native; fp8 is meant for GPUs from Ada on, pictures differ a little.
         replies: Form of replies where the caller does not say.
         public_url: The server's address as its callers see it.
     """

@@ -19,7 +19,7 @@ from gesso.engine.memory import Budget, choose_budget
 from gesso.engine.messages import CheckpointFiles, Loading, LoraFile, Memory
 from gesso.engine.names import Mark, Name, TextName, Voice, Wanted
 from gesso.engine.residency import Residency, Resident
-from gesso.errors import ServiceUnavailable
+from gesso.errors import ServiceUnavailable, SettingsError
 from gesso.prompt.chunks import Chunk
 from gesso.sdxl.architecture import Architecture, Kind
 from gesso.sdxl.checkpoint import Loaded, copied, load_text_encoders, load_unet, load_vae, pinned
@@ -305,10 +305,13 @@ def _loras(loras: Iterable[LoraFile], strength: Callable[[LoraFile], float]) -> 
 
 
 def choose_device(wanted: str) -> torch.device:
-    """The device a setting means: `auto` is the first GPU, or the CPU."""
+    """The device a setting means: `auto` is the first GPU, or the CPU. Raises SettingsError for a GPU that is none."""
     if wanted == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(wanted)
+    device, found = torch.device(wanted), torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= found:
+        raise SettingsError(f"setting device = {wanted!r}: torch finds {found} CUDA GPUs here; take cpu, or auto")
+    return device
 
 
 def choose_precision(wanted: PrecisionSetting, device: torch.device) -> Precision:

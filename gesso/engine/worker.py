@@ -63,9 +63,9 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the server, which ends this process in its own time
     line = Line(Connection(options.socket))
     threading.Thread(target=line.listen, daemon=True).start()
-    device = choose_device(options.device)
-    budget = choose_budget(device, options.gpu_memory, options.host_memory)
     try:
+        device = choose_device(options.device)
+        budget = choose_budget(device, options.gpu_memory, options.host_memory)
         precision = choose_precision(options.precision, device)
     except SettingsError as error:
         line.send(Refusal(error.sentence))

@@ -10,8 +10,8 @@ from gesso.engine.messages import Finished, Paint
 from gesso.errors import GessoError
 from gesso.jobs.ports import Engine
 
-STEPS = 3
-"""A call is made as it stands, the next is recorded, the third is as all later ones are."""
+STEPS = 10
+"""So many that base and refiner have three calls each by default: one is made as it stands, the next is recorded."""
 NOBODY = -1
 
 log = structlog.get_logger()

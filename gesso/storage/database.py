@@ -95,14 +95,14 @@ def _connect(url: str) -> Engine:
         engine = create_engine(url)
     except (ArgumentError, InvalidRequestError, ModuleNotFoundError) as error:
         raise SettingsError(f"setting database_url: {error}") from None
-    if engine.dialect.name != "sqlite":
+    if (engine.dialect.name, engine.dialect.driver) != ("sqlite", "pysqlite"):
         raise SettingsError(f"setting database_url = {url!r}: SQLite alone is served yet, as sqlite:////path/to/file")
     return engine
 
 
 def _make_file(url: URL) -> Path:
     """The SQLite file, keeping a write-ahead log."""
-    if not url.database:
+    if not url.database or url.database == ":memory:":
         raise SettingsError(f"setting database_url = {str(url)!r}: SQLite needs a file")
     folder = Path(url.database).parent
     try:

@@ -55,6 +55,8 @@ class Flusher:
                 step()
             except OSError as error:
                 log.error("what was written last could not be flushed to the disk", reason=error.strerror)
+            except Exception:  # the thread must live on
+                log.exception("what was written last could not be flushed to the disk")
 
 
 def flush_file(path: Path) -> None:

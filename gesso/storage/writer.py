@@ -42,20 +42,24 @@ class Writer:
         self._engine = engine.execution_options(writes=True)
         self._committed = committed
         self._waiting: queue.SimpleQueue[_Transaction | None] = queue.SimpleQueue()
+        self._closing, self._is_closed = threading.Lock(), False
         self._thread = threading.Thread(target=self._write, daemon=True, name="database-writer")
         self._thread.start()
 
     def submit(self, work: Work) -> Future[Any]:
         """What `work` returns, once it is committed; what it raises, once it is undone. RuntimeError after the end."""
-        if not self._thread.is_alive():
-            raise RuntimeError("the database is closed")
         transaction = _Transaction(work)
-        self._waiting.put(transaction)
+        with self._closing:
+            if self._is_closed:
+                raise RuntimeError("the database is closed")
+            self._waiting.put(transaction)
         return transaction.outcome
 
     def close(self) -> None:
         """Returns when everything submitted so far is committed."""
-        self._waiting.put(None)
+        with self._closing:
+            self._is_closed = True
+            self._waiting.put(None)
         self._thread.join()
 
     def _write(self) -> None:
@@ -77,7 +81,8 @@ class Writer:
             for transaction in (*(taken or [first]), *self._gathered()):
                 transaction.fail(error)
             return
-        self._committed()
+        if done:
+            self._committed()
         for outcome, result in done:
             outcome.set_result(result)
 
@@ -108,9 +113,9 @@ def _attempted(transaction: _Transaction, connection: Connection) -> list[tuple[
 
 
 def _undo(connection: Connection, error: BaseException) -> None:
-    """Raises `error` where all of the commit is undone already, as SQLite does when a disk is full."""
+    """Raises what the database said where all of the commit is undone already, as SQLite does when a disk is full."""
     try:
         connection.exec_driver_sql("ROLLBACK TO attempt")
         connection.exec_driver_sql("RELEASE attempt")
-    except DBAPIError:
-        raise error from None
+    except DBAPIError as undone:
+        raise (error if isinstance(error, DBAPIError) else undone) from None

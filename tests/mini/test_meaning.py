@@ -69,7 +69,8 @@ def test_renderings_are_told_apart(paint: Paint) -> None:
 
 
 def test_weights_move_what_they_weigh(paint: Paint) -> None:
-    check_floors(comparisons.weights(paint, 6), {"weights": 0.6})
+    # Those of sizes; what docs/mini.md says of colours' and renderings' no floor of a few pictures can hold.
+    check_floors(comparisons.weights(paint, 6), {"weights: size": 1.0, "weights": 0.5})
 
 
 def test_what_a_negative_prompt_names_is_gone(paint: Paint) -> None:

@@ -244,7 +244,9 @@ async def test_a_database_of_a_newer_version_is_refused(database: Database, data
         await open_database(database_url)
 
 
-@pytest.mark.parametrize("url", ["nonsense", "mystery://host/name", "sqlite://", "sqlite:////dev/null/x.db"])
+@pytest.mark.parametrize(
+    "url", ["nonsense", "mystery://host/name", "sqlite://", "sqlite:////dev/null/x.db", "sqlite:///:memory:"]
+)
 async def test_a_url_that_cannot_be_right_is_a_setting_that_cannot_be_right(url: str) -> None:
     with pytest.raises(SettingsError, match="database"):
         await open_database(url)
