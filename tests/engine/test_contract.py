@@ -312,7 +312,7 @@ class TestLocalEngine:
                 await paint(engine, replace(request_, id="late"))
 
     async def test_an_engine_that_never_gets_ready_is_an_answer_and_not_a_wait(self, request_: Paint) -> None:
-        engine = LocalEngine("cuda:99", "float32")
+        engine = LocalEngine("no such device", "float32")
         await engine.start()
         with pytest.raises(ServiceUnavailable, match="does not start"):
             await paint(engine, request_)
