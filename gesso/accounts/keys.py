@@ -170,7 +170,7 @@ def _add_account(connection: Connection, name: str, *, unlimited: bool) -> Accou
 
 
 def _find_account(connection: Connection, name: str) -> Account:
-    row = (connection.execute(select(accounts).where(accounts.c.name == name))).one_or_none()
+    row = connection.execute(select(accounts).where(accounts.c.name == name)).one_or_none()
     if row is None:
         raise NotFound(f"There is no account {name!r}.")
     return _account(row)

@@ -70,9 +70,9 @@ def flush_file(path: Path) -> None:
 
 def flush_folder(folder: Path) -> None:
     """All that is in a folder, with names, at the price of one file: its whole file system, where the system can."""
-    flush = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None) if os.name == "posix" else None
+    flush = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
     if flush is None:
-        getattr(os, "sync", lambda: None)()
+        os.sync()
         return
     try:
         descriptor = os.open(folder, os.O_RDONLY)
