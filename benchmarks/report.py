@@ -12,14 +12,10 @@ from pathlib import Path
 import torch
 
 
-def report(goal: str, rows: Sequence[Mapping[str, object]], output: Path | None = None) -> None:
-    """Print `rows`, which have the same names in the same order, and then everything as a line of JSON, which is
-    appended to the file `output` as well."""
+def report(goal: str, rows: Sequence[Mapping[str, object]]) -> None:
+    """Print `rows`, which have the same names in the same order, and then everything as a line of JSON."""
     line = json.dumps({"goal": goal, "rows": list(rows), **_circumstances()})
     print(f"\n{goal}\n{table(rows)}\n{line}", flush=True)
-    if output is not None:
-        with output.open("a") as file:
-            file.write(f"{line}\n")
 
 
 def table(rows: Sequence[Mapping[str, object]]) -> str:

@@ -1,8 +1,8 @@
 """`python -m benchmarks.gpu` measures all parts, or those that are named, each as soon as the one before is done.
 
 Speed does not depend on what weights say, so they are random, of SDXL's full size. Each part prints its rows and a JSON
-line; `--output FILE` appends the lines to a file as well, so that nothing is lost when time runs out. `--small` takes
-networks of next to no size, to try the suite itself on a CPU.
+line; `python -m benchmarks --gpu --output FILE` keeps the lines as they come, so that nothing is lost when time runs
+out. `--small` takes networks of next to no size, to try the suite itself on a CPU.
 """
 
 import argparse
@@ -40,7 +40,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", help=", ".join(PARTS))
     parser.add_argument("--small", action="store_true")
-    parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "random.safetensors"
@@ -48,7 +47,7 @@ def main() -> None:
         bench = Bench(str(path), DEVICE, options.small)
         for name in options.parts or PARTS:
             title = f"{name}: {(PARTS[name].__doc__ or '').splitlines()[0]}"
-            report(title, PARTS[name](bench), options.output)
+            report(title, PARTS[name](bench))
             torch.cuda.empty_cache()
 
 
