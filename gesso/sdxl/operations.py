@@ -1,4 +1,8 @@
-"""What SDXL's networks do between their matrix products: torch's own operations, or our kernels on a GPU."""
+"""What SDXL's networks do between their matrix products: torch's own operations, or our kernels on a GPU.
+
+What an operation just made is overwritten by the next: a fresh tensor of a large picture costs a CPU as much as the sum
+that is written to it.
+"""
 
 from importlib.util import find_spec
 
@@ -21,8 +25,10 @@ def convolve(source: Tensor, conv: nn.Conv2d, shift: Tensor | None = None, added
         return kernels.convolve(source, conv, shift, added)
     convolved: Tensor = conv(source)
     if shift is not None:
-        convolved = convolved + shift[:, :, None, None]
-    return convolved if added is None else added + convolved
+        convolved += shift[:, :, None, None]
+    if added is not None:
+        convolved += added
+    return convolved
 
 
 def group_norm(source: Tensor, norm: nn.GroupNorm, silu: bool) -> Tensor:
@@ -30,7 +36,7 @@ def group_norm(source: Tensor, norm: nn.GroupNorm, silu: bool) -> Tensor:
     if KERNELS and source.is_cuda:
         return kernels.group_norm(source, norm, silu)
     normal: Tensor = norm(source)
-    return functional.silu(normal) if silu else normal
+    return functional.silu(normal, inplace=True) if silu else normal
 
 
 def layer_norm(tokens: Tensor, added: Tensor | None, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
@@ -70,4 +76,4 @@ def gated(source: Tensor) -> Tensor:
     if KERNELS and source.is_cuda:
         return kernels.gated(source)
     value, gate = source.chunk(2, dim=-1)
-    return value * functional.gelu(gate)
+    return functional.gelu(gate).mul_(value)

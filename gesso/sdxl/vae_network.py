@@ -54,7 +54,7 @@ class ResnetBlock(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         residual = self.conv1(group_norm(hidden, self.norm1, silu=True))
         residual = self.conv2(group_norm(residual, self.norm2, silu=True))
-        added: Tensor = self.conv_shortcut(hidden) + residual
+        added: Tensor = residual.add_(self.conv_shortcut(hidden))
         return added
 
 
