@@ -12,12 +12,15 @@ import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import structlog
 import uvicorn
 
 from gesso.accounts.keys import Keys
+from gesso.accounts.rate_limits import open_rates
 from gesso.api.application import create_api
 from gesso.api.metrics import Metrics
 from gesso.api.parts import Parts
@@ -39,7 +42,8 @@ from gesso.jobs.infotext import infotext
 from gesso.jobs.order import resolve
 from gesso.jobs.ports import Engine
 from gesso.jobs.queue import Queue
-from gesso.jobs.service import Service
+from gesso.jobs.resuming import order_again
+from gesso.jobs.service import Retention, Service
 from gesso.jobs.warm_up import warm_up
 from gesso.settings import Settings
 from gesso.storage.database import Database, open_database
@@ -50,6 +54,8 @@ log = structlog.get_logger()
 
 GRACE = 30
 """Seconds that running requests have to finish after the server was told to stop."""
+ANSWERING = 15
+"""Seconds, after that, to tell those who still wait."""
 
 
 def read_catalogue(settings: Settings) -> Catalogue:
@@ -63,15 +69,15 @@ def catalogue_with(settings: Settings, registry: RegistryForm) -> Catalogue:
 
 
 @asynccontextmanager
-async def open_keys(settings: Settings) -> AsyncIterator[tuple[Keys, Database]]:
-    """Accounts and keys, for a command that needs nothing else.
+async def opened_database(settings: Settings) -> AsyncIterator[Database]:
+    """The database until the end of the block, all that some commands need.
 
     Pictures reach the disk before what the database says of them, by whomever it is flushed (`storage/flusher.py` says
     when not).
     """
     database = await open_database(settings.database, PictureFolder(settings.pictures_dir).flush)
     try:
-        yield Keys(database), database
+        yield database
     finally:
         await database.close()
 
@@ -81,7 +87,10 @@ async def running_parts(settings: Settings, engine: Engine) -> AsyncIterator[tup
     """Everything a server is made of around its engine, and the owner's first key if this is the first start."""
     catalogue = LiveCatalogue(lambda: read_catalogue(settings), settings.models / registries.NAME)
     async with contextlib.AsyncExitStack() as stack:
-        keys, database = await stack.enter_async_context(open_keys(settings))
+        rates = open_rates(settings.rate, settings.redis_url)
+        stack.push_async_callback(rates.close)
+        database = await stack.enter_async_context(opened_database(settings))
+        keys = Keys(database)
         first_key = await keys.bootstrap(settings.bootstrap_key)
         decoder = Decoder()
         await decoder.start()
@@ -90,7 +99,10 @@ async def running_parts(settings: Settings, engine: Engine) -> AsyncIterator[tup
         queue = Queue(settings.queue_per_account, settings.queue_total)
         metrics = Metrics(lambda: engine.state, queue)
         presence = Presence(settings.data_dir / "servers")
-        service = Service(database, pictures, engine, queue, presence, metrics.delivered)
+        retention = Retention(*map(_days, (settings.keep_pictures, settings.keep_jobs)))
+        again = partial(order_again, catalogue, settings.models)
+        longest = settings.request_timeout
+        service = Service(database, pictures, engine, queue, presence, again, metrics.delivered, retention, longest)
         await service.start()
         stack.push_async_callback(service.stop)
         yield (
@@ -98,6 +110,7 @@ async def running_parts(settings: Settings, engine: Engine) -> AsyncIterator[tup
                 settings=settings,
                 live=catalogue,
                 keys=keys,
+                rates=rates,
                 service=service,
                 pictures=pictures,
                 decoder=decoder,
@@ -107,6 +120,10 @@ async def running_parts(settings: Settings, engine: Engine) -> AsyncIterator[tup
             ),
             first_key,
         )
+
+
+def _days(number: float | None) -> timedelta | None:
+    return None if number is None else timedelta(days=number)
 
 
 async def serve(settings: Settings, engine: Engine) -> None:
@@ -122,10 +139,14 @@ async def serve(settings: Settings, engine: Engine) -> None:
             _meanwhile(_warm_up(settings, engine, paints)),
         ):
             config = uvicorn.Config(
-                create_api(parts), log_config=None, access_log=False, timeout_graceful_shutdown=GRACE, lifespan="off"
+                create_api(parts),
+                log_config=None,
+                access_log=False,
+                timeout_graceful_shutdown=GRACE + ANSWERING,
+                lifespan="off",
             )
             _announce(settings, listener.getsockname()[1], first_key)
-            await _Server(config, engine).serve(sockets=[listener])
+            await _Server(config, engine, parts.service).serve(sockets=[listener])
         if engine.state.refusal is not None:
             raise SettingsError(engine.state.refusal)
 
@@ -164,9 +185,19 @@ class _Server(uvicorn.Server):
     """Stops serving on SIGINT and SIGTERM, and when the engine refuses its settings. Uvicorn's own would raise the
     signal again, which would end the process before its parts are taken down."""
 
-    def __init__(self, config: uvicorn.Config, engine: Engine) -> None:
+    def __init__(self, config: uvicorn.Config, engine: Engine, service: Service) -> None:
         super().__init__(config)
         self._engine = engine
+        self._service = service
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no more requests, and let those that run finish, or have the service tell them that they cannot."""
+        async with _meanwhile(self._stop_service()):
+            await super().shutdown(sockets)
+
+    async def _stop_service(self) -> None:
+        await asyncio.sleep(GRACE)
+        await self._service.stop()
 
     async def on_tick(self, counter: int) -> bool:
         """Whether to stop, asked ten times a second."""

@@ -9,7 +9,8 @@
     ├── Conflict              it contradicts what is already there
     ├── TooLarge              more bytes than the server takes
     ├── QueueFull             too much is waiting already
-    ├── ServiceUnavailable    the engine is down, or a checkpoint cannot be loaded
+    ├── RateLimited           more requests than a key or an account may send
+    ├── ServiceUnavailable    the engine, a checkpoint, the database or a disk cannot be used, or the server is stopping
     ├── PaintingFailed        the engine tried and could not finish this image
     ├── Cancelled             the caller took it back
     ├── DeadlineExceeded      it took longer than the server allows
@@ -84,8 +85,16 @@ class QueueFull(GessoError):
         self.retry_after = retry_after
 
 
+class RateLimited(GessoError):
+    """More requests than a key or an account may send; the next is taken after `retry_after` seconds."""
+
+    def __init__(self, sentence: str, retry_after: int) -> None:
+        super().__init__(sentence)
+        self.retry_after = retry_after
+
+
 class ServiceUnavailable(GessoError):
-    """The engine is down or a checkpoint cannot be loaded; `retry_after` seconds where waiting helps."""
+    """Something that is needed cannot be used; `retry_after` seconds where waiting helps."""
 
     def __init__(self, sentence: str, retry_after: int | None = None) -> None:
         super().__init__(sentence)

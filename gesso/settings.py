@@ -33,7 +33,9 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     public_url: str | None = Field(None, description="The server's address as its callers see it, for picture URLs.")
     data_dir: Path = Field(default_factory=lambda: user_data_path("gesso"), description="Where everything is kept.")
-    database_url: str | None = Field(None, description="SQLAlchemy URL; by default SQLite in data_dir.")
+    database_url: str | None = Field(
+        None, description="SQLite, or postgresql://user:password@host/name; by default SQLite in data_dir.", repr=False
+    )
     storage_url: str | None = Field(None, description="Folder for pictures; by default in data_dir.")
     models_dir: Path | None = Field(None, description="Folder of checkpoints; by default in data_dir.")
     catalogue_file: Path | None = Field(None, description="TOML with checkpoints and bindings of your own.")
@@ -70,8 +72,27 @@ class Settings(BaseSettings):
     request_timeout: float = Field(300, gt=0, description="A request that takes longer is cancelled and not charged.")
     body_limit: int = Field(32 * 2**20, gt=0, description="Largest request body.")
     prompt_limit: int = Field(20_000, gt=0, description="Longest prompt, in characters.")
+    rate: str | None = Field(
+        None,
+        description="What an account without a rate of its own may send, as 60/minute; by default any number.",
+    )
+    redis_url: str | None = Field(
+        None,
+        description="Redis in which servers count for rates together, as redis://host:6379/0; by default each alone.",
+        repr=False,
+    )
     queue_per_account: int = Field(64, gt=0, description="Requests one account may have waiting or running.")
     queue_total: int = Field(1024, gt=0, description="Requests that may be waiting or running in all.")
+
+    keep_pictures: float | None = Field(
+        None, gt=0, le=36_500, description="Days after which a delivered picture is deleted; by default none is."
+    )
+    keep_jobs: float | None = Field(
+        None,
+        ge=1,
+        le=36_500,
+        description="Days after which a request is forgotten, with its pictures; what it cost stays in the ledger.",
+    )
 
     @field_validator("fetch_allow", "warm_up", mode="before")
     @classmethod
@@ -150,5 +171,5 @@ def read_settings(**flags: Any) -> Settings:
 
 def _sentence(problem: Any) -> str:
     name = ".".join(str(part) for part in problem["loc"])
-    shown = "" if name == "bootstrap_key" else f" = {problem['input']!r}"
+    shown = "" if name in ("bootstrap_key", "database_url", "redis_url") else f" = {problem['input']!r}"
     return f"setting {name}{shown}: {problem['msg'].removeprefix('Value error, ')}"

@@ -38,12 +38,12 @@ class Installation:
         return done
 
     @contextmanager
-    def serving(self, *arguments: str) -> Iterator["Server"]:
+    def serving(self, *arguments: str, program: tuple[str, ...] = ("-m", "gesso")) -> Iterator["Server"]:
         """A running server on a free port."""
         log = self.folder / "server.log"
         with log.open("a") as errors:
             process = subprocess.Popen(
-                [sys.executable, "-m", "gesso", "serve", "--port", "0", *arguments],
+                [sys.executable, *program, "serve", "--port", "0", *arguments],
                 env=self.environment,
                 stdout=subprocess.PIPE,
                 stderr=errors,

@@ -1,8 +1,11 @@
 """The command line, as processes: what it prints, and that a mistake is exit status 1 and one clear line."""
 
+import csv
 import io
 import json
 import re
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.serving import Installation, install_tiny
+from tests.serving import Installation, install, install_tiny
 
 GPUS = torch.cuda.device_count()
 
@@ -58,7 +61,7 @@ def test_accounts_keys_and_credits(tiny: Installation) -> None:
     assert key[3:].isalnum()
     tiny.run("credits", "add", "ann", "0.25")
     assert json.loads(tiny.run("credits", "show", "ann", "--json").stdout) == [
-        {"name": "ann", "credits": 1.75, "unlimited": False}
+        {"name": "ann", "credits": 1.75, "free_credits": 0.0, "unlimited": False}
     ]
     (entry,) = json.loads(tiny.run("keys", "list", "ann", "--json").stdout)
     assert key.startswith(entry["prefix"])
@@ -66,6 +69,39 @@ def test_accounts_keys_and_credits(tiny: Installation) -> None:
     (entry,) = json.loads(tiny.run("keys", "list", "ann", "--json").stdout)
     assert entry["revoked"]
     assert "ann" in tiny.run("accounts", "list").stdout
+
+
+def test_the_books_are_held_against_their_entries_and_mended(tmp_path: Path) -> None:
+    own = install(tmp_path)
+    own.run("accounts", "create", "ann, inc.", "--credits", "1.5")
+    own.run("credits", "add", "ann, inc.", "2", "--free", "--note", "welcome")
+    assert own.run("credits", "reconcile").stdout == "1 balances are what their entries add up to.\n"
+    with closing(sqlite3.connect(tmp_path / "gesso.db")) as database:
+        database.execute("UPDATE accounts SET balance_micro = 9000000")
+        database.commit()
+    told = own.run("credits", "reconcile", status=1)
+    assert told.stdout.startswith("Account 'ann, inc.' has 9 credits, 2 of them free, but its entries add up to 3.5")
+    assert told.stderr == "gesso: 1 things are wrong; gesso credits reconcile --repair mends them.\n"
+    assert own.run("credits", "reconcile", "--repair").stdout.endswith("That is mended.\n")
+    (row,) = json.loads(own.run("credits", "show", "ann, inc.", "--json").stdout)
+    assert (row["credits"], row["free_credits"]) == (3.5, 2.0)
+    (day,) = csv.DictReader(own.run("credits", "statement", "ann, inc.", "--form", "csv").stdout.splitlines())
+    assert (day["bought"], day["free"], day["balance"]) == ("1.5", "2", "3.5")
+
+
+def test_what_an_account_and_a_key_may_do_is_set_and_shown(tmp_path: Path) -> None:
+    own = install(tmp_path)
+    own.run("accounts", "create", "ann", "--rate", "9/minute", "--share", "2")
+    own.run("accounts", "set", "ann", "--rate", "none", "--running", "3", "--role", "owner")
+    (account,) = json.loads(own.run("accounts", "list", "--json").stdout)
+    assert (account["rate"], account["running"], account["share"], account["role"]) == (None, 3, 2, "owner")
+    models = ("--models", "sdxl1.0-realvis", "--models", "sdxl-img2img")
+    key = own.run("keys", "create", "ann", *models, "--expires", "90d", "--rate", "2/hour").stdout.strip()
+    new = own.run("keys", "rotate", key, "--overlap", "1h").stdout.splitlines()[-1]
+    old, other = json.loads(own.run("keys", "list", "ann", "--json").stdout)
+    assert new.startswith(other["prefix"])
+    assert old["models"] == other["models"] == ["sdxl1.0-realvis", "sdxl-img2img"]
+    assert old["expires"] < other["expires"]
 
 
 def test_models_say_what_they_serve_and_whether_they_are_here(tiny: Installation) -> None:

@@ -1,15 +1,18 @@
 """The program as its users run it: processes, sockets and files, with nothing replaced."""
 
 import base64
+import contextlib
 import io
 import json
 import os
 import re
 import signal
 import socket
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -173,16 +176,16 @@ def test_the_engine_goes_and_the_request_is_painted_all_the_same_and_charged_onc
 def test_keys_and_credits_changed_outside_hold_at_once(
     tiny: Installation, first_start: Server, client: httpx2.Client
 ) -> None:
-    tiny.run("accounts", "create", "bob", "--credits", "0.01")
+    tiny.run("accounts", "create", "bob", "--credits", "0.002")
     key = tiny.run("keys", "create", "bob", "--replies", "image").stdout.splitlines()[-1]
     with first_start.client(key) as bob:
         reply = bob.post("/v1/sdxl1.0-realvis", json=SMALL)
         assert (reply.status_code, reply.headers["content-type"]) == (200, "image/jpeg")
-        assert reply.headers["x-remaining-credits"] == "0.002"
+        assert reply.headers["x-remaining-credits"] == "0.0004"
         assert bob.post("/v1/sdxl1.0-realvis", json=SMALL).status_code == 406
         tiny.run("credits", "add", "bob", "1")
         assert bob.post("/v1/sdxl1.0-realvis", json=SMALL).status_code == 200
-        assert json.loads(tiny.run("credits", "show", "bob", "--json").stdout)[0]["credits"] == 0.994
+        assert json.loads(tiny.run("credits", "show", "bob", "--json").stdout)[0]["credits"] == 0.9988
         tiny.run("keys", "revoke", key[:10])
         assert bob.post("/v1/sdxl1.0-realvis", json=SMALL).status_code == 401
 
@@ -234,6 +237,74 @@ class TestStarts:
                 assert time.monotonic() < deadline, "the engine outlives its server"
                 time.sleep(0.1)
 
+    def test_a_server_that_is_told_to_stop_finishes_what_it_has_begun(self, tmp_path: Path) -> None:
+        installation = install_tiny(tmp_path)
+        answers: list[httpx2.Response] = []
+        with installation.serving() as server, server.client(server.key) as client:
+            png(client, "sdxl1.0-realvis", SMALL)
+            asking = [threading.Thread(target=_ask_on, args=(server, answers)) for _ in range(6)]
+            for thread in asking:
+                thread.start()
+            while len(answers) < 12:
+                time.sleep(0.01)
+            server.process.terminate()
+            for thread in asking:
+                thread.join(PATIENCE)
+            assert server.process.wait(PATIENCE) == 0
+        assert {answer.status_code for answer in answers} == {200}
+        (day,) = _statement(installation)
+        assert (day["jobs"], day["held"]) == (len(answers) + 1, "0")
+        assert "are what their entries add up to" in installation.run("credits", "reconcile").stdout
+        pictures = {path.stem for path in (tmp_path / "pictures").rglob("*") if path.is_file()}
+        assert {_token(answer) for answer in answers} < pictures
+        assert len(pictures) == len(answers) + 1
+
+    def test_who_is_not_done_when_a_stopping_server_waits_no_longer_is_told(self, tmp_path: Path) -> None:
+        installation = install_tiny(tmp_path)
+        long = {**SMALL, "num_inference_steps": 100, "samples": 4, "img_width": 2048, "img_height": 2048}
+        answers: dict[str, httpx2.Response] = {}
+
+        def ask(client: httpx2.Client, name: str) -> None:
+            headers = {"idempotency-key": name} if name else {}
+            answers[name] = client.post("/v1/sdxl1.0-realvis", json=long, headers=headers)
+
+        with impatient(installation) as server, server.client(server.key) as client:
+            asking = [threading.Thread(target=ask, args=(client, name)) for name in ("", "order-1")]
+            for thread in asking:
+                thread.start()
+            _wait_until_busy(_engine_of(server))
+            server.process.terminate()
+            for thread in asking:
+                thread.join(PATIENCE)
+            assert server.process.wait(PATIENCE) == 0
+        for answer in answers.values():
+            assert (answer.status_code, answer.json()["code"]) == (502, "service_unavailable")
+            assert "stopping" in answer.json()["error"]
+        assert "Traceback" not in (tmp_path / "server.log").read_text()
+        with closing(sqlite3.connect(tmp_path / "gesso.db")) as database:
+            assert dict(database.execute("SELECT resumes, status FROM jobs")) == {0: "cancelled", 1: "queued"}
+
+    @pytest.mark.parametrize("slug", ["sdxl1.0-realvis", "sdxl-img2img"])
+    def test_what_a_killed_server_had_begun_is_the_same_picture_from_the_next(self, slug: str, tmp_path: Path) -> None:
+        installation = install_tiny(tmp_path)
+        body = {**documented(slug), "num_inference_steps": 100, "samples": 4, "seed": 7}
+        with installation.serving() as server, server.client(server.key) as client:
+            key, headers = server.key, {"idempotency-key": "order-1", "accept": "application/json"}
+            asking = threading.Thread(target=_ask_in_vain, args=(client, slug, body, headers))
+            asking.start()
+            _wait_until_busy(_engine_of(server))
+            server.process.kill()
+            server.process.wait(PATIENCE)
+            asking.join(PATIENCE)
+        with installation.serving() as server, server.client(key) as client:
+            resumed = client.post(f"/v1/{slug}", json=body, headers=headers).json()
+            assert client.post(f"/v1/{slug}", json=body, headers=headers).json() == resumed
+            (job,) = {(row["jobs"], row["held"]) for row in _statement(installation)}
+            assert job == (1, "0")
+            pictures = [httpx2.get(one["url"]).content for one in resumed["images"]]
+            afresh = client.post(f"/v1/{slug}", json=body, headers={"accept": "application/json"}).json()
+            assert pictures == [httpx2.get(one["url"]).content for one in afresh["images"]]
+
     def test_a_port_in_use_is_a_clear_error(self, tmp_path: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = str(taken.getsockname()[1])
@@ -245,6 +316,37 @@ class TestStarts:
         said = install(tmp_path, request_timeout="soon").run("serve", status=1).stderr
         assert "request_timeout = 'soon'" in said
         assert len(said.splitlines()) == 1
+
+
+@contextlib.contextmanager
+def impatient(installation: Installation) -> Iterator[Server]:
+    """A server that gives running requests one second when it is told to stop."""
+    program = "from gesso import app; app.GRACE = 1; from gesso.cli.main import main; main()"
+    with installation.serving(program=("-c", program)) as server:
+        yield server
+
+
+def _ask_in_vain(client: httpx2.Client, slug: str, body: dict[str, object], headers: dict[str, str]) -> None:
+    with pytest.raises(httpx2.TransportError):
+        client.post(f"/v1/{slug}", json=body, headers=headers)
+
+
+def _ask_on(server: Server, answers: list[httpx2.Response]) -> None:
+    """Until the server takes no more."""
+    with server.client(server.key) as client, contextlib.suppress(httpx2.TransportError):
+        while True:
+            answers.append(client.post("/v1/sdxl1.0-realvis", json=SMALL))
+
+
+def _token(answer: httpx2.Response) -> str:
+    return str(answer.json()["image"]).rpartition("/")[2].removesuffix(".png")
+
+
+def _statement(installation: Installation) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = json.loads(
+        installation.run("credits", "statement", "owner", "--form", "json").stdout
+    )
+    return rows
 
 
 def _engine_of(server: Server) -> int:

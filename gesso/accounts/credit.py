@@ -1,6 +1,6 @@
 """Credits as people read them and as the ledger counts them: whole micro-credits, a million to the credit."""
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation, Overflow
 from typing import Final
 
 from gesso.errors import BadRequest
@@ -33,7 +33,7 @@ def parse_credits(text: str) -> int:
     try:
         micro = Decimal(text.strip()) * MICRO_PER_CREDIT
         allowed = abs(micro) <= MOST_MICRO and micro == int(micro)
-    except InvalidOperation:
+    except (InvalidOperation, Overflow):
         raise BadRequest(f"{text!r} is not a number of credits.") from None
     if not allowed:
         raise BadRequest(f"{text!r} credits: at most {credits_text(MOST_MICRO)}, and six decimals, are allowed.")

@@ -1,24 +1,24 @@
-"""Who asks: accounts and their API keys.
+"""Who asks: API keys, and what each is good for.
 
 A key is shown once and kept as its SHA-256 only. A slow, salted hash is for passwords, which can be guessed; a key
 has 238 random bits, so there is nothing to guess, and a plain digest can be looked up by index on every request.
 """
 
+import asyncio
+import contextlib
 import hashlib
-import re
 import secrets
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
 from sqlalchemy import Connection, Row, Select, bindparam, func, insert, literal, or_, select, update
-from sqlalchemy.exc import IntegrityError
 
-from gesso.accounts import ledger
-from gesso.accounts.credit import credits_text
-from gesso.errors import BadRequest, Conflict, NotFound, Unauthorized
+from gesso.accounts.accounts import Allowance, Role, add_account, find_account
+from gesso.accounts.rates import check_rate
+from gesso.errors import BadRequest, Conflict, Forbidden, NotFound, ServiceUnavailable, Unauthorized
 from gesso.storage.database import Database
 from gesso.storage.tables import accounts, api_keys
 
@@ -31,28 +31,45 @@ PREFIX_LENGTH: Final = 12
 """How much of a key is kept to recognise it by; of a short key that its owner chose, less."""
 
 OWNER: Final = "owner"
-NAME_FORM: Final = re.compile(r"\S(.{0,98}\S)?")
+"""The account that is there from the first start."""
+
+USE_TOLD: Final = timedelta(minutes=1)
+"""How exactly it is known when a key was last used: a write for every request would tell no more to anybody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a key is good for.
+
+    `models`: the endpoints that it may use, by slug; None: all. `rate`: requests over time, beside its account's.
+    `replies`: the form that it gets where a request does not say. `expires`: when it ceases to count.
+    """
+
+    models: tuple[str, ...] | None = None
+    rate: str | None = None
+    replies: KeyReplies | None = None
+    expires: datetime | None = None
+
+
+ANYTHING: Final = Scope()
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whoever sent a request, by its key. `replies`: the form this key gets where a request does not say."""
+    """Whoever sent a request, by its key."""
 
     account_id: int
     account_name: str
+    role: Role
+    unlimited: bool
+    allowance: Allowance
     key_id: int
-    replies: KeyReplies | None
-    unlimited: bool
+    scope: Scope
 
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """Who owns keys and pays. What an account without limit has spent makes its balance negative."""
-
-    id: int
-    name: str
-    unlimited: bool
-    balance_micro: int
+    def require(self, model: str) -> None:
+        """Raises Forbidden where this key may not use the endpoint."""
+        if self.scope.models is not None and model not in self.scope.models:
+            raise Forbidden(f"This API key may not use {model!r}; it may use {', '.join(self.scope.models)}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,28 +79,35 @@ class KeyEntry:
     id: int
     account_name: str
     prefix: str
-    replies: KeyReplies | None
+    scope: Scope
     created: datetime
     revoked: datetime | None
+    used: datetime | None
 
 
 class Keys:
-    """Accounts and keys in the database. Nothing is cached: what another process changes holds at once."""
+    """Keys in the database. Nothing is cached: what another process changes holds at once."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._telling: set[asyncio.Task[None]] = set()
 
     async def authenticate(self, key: str | None) -> Caller:
-        """Whose key this is. Raises Unauthorized for none, an unknown or a revoked one."""
+        """Whose key this is. Raises Unauthorized for none, and for one that is unknown, revoked or expired."""
         if not key:
             raise Unauthorized("Missing Authorization or x-api-key in header")
         asked = {"digest": _digest(key)}
         row = await self._database.read(lambda connection: connection.execute(_BY_DIGEST, asked).one_or_none())
+        now = datetime.now(UTC)
         if row is None:
             raise Unauthorized("This API key is not known here.")
         if row.revoked is not None:
             raise Unauthorized("This API key has been revoked.")
-        return Caller(row.account_id, row.account_name, row.id, row.replies, row.unlimited)
+        if row.expires is not None and row.expires <= now:
+            raise Unauthorized("This API key has expired.")
+        if row.used is None or row.used + USE_TOLD <= now:
+            self._tell_use(row.id, now)
+        return _caller(row)
 
     async def bootstrap(self, key: str | None = None) -> str | None:
         """The first time: make the account `owner`, without limit, and return its key, which is `key` or a new one.
@@ -94,7 +118,7 @@ class Keys:
         def bootstrap(connection: Connection) -> str | None:
             owner = connection.execute(select(accounts.c.id).where(accounts.c.name == OWNER)).scalar()
             if owner is None:
-                account = _add_account(connection, OWNER, unlimited=True)
+                account = add_account(connection, OWNER, unlimited=True, role="owner")
                 return _add_key(connection, account.id, key or _new_key())
             if key is not None and not connection.execute(_known(key)).first():
                 _add_key(connection, owner, key)
@@ -102,84 +126,88 @@ class Keys:
 
         return await self._database.write(bootstrap)
 
-    async def create_account(self, name: str, credit_micro: int = 0, *, unlimited: bool = False) -> Account:
-        """Raises Conflict where the name is taken, BadRequest where it is no name or the credits are negative."""
-        if not NAME_FORM.fullmatch(name) or not name.isprintable():
-            raise BadRequest(
-                f"{name!r} cannot name an account: 1 to 100 printable characters can, without outer spaces."
-            )
-        if credit_micro < 0:
-            raise BadRequest(f"An account cannot begin with {credits_text(credit_micro)} credits.")
+    async def create(self, account_name: str, scope: Scope = ANYTHING) -> str:
+        """A new key, to be shown once: only its hash is kept.
 
-        def create(connection: Connection) -> Account:
-            account = _add_account(connection, name, unlimited=unlimited)
-            if credit_micro:
-                ledger.grant(connection, account.id, credit_micro)
-            return _find_account(connection, name)
-
-        return await self._database.write(create)
-
-    async def account(self, name: str) -> Account:
-        """Raises NotFound."""
-        return await self._database.read(lambda connection: _find_account(connection, name))
-
-    async def accounts(self) -> list[Account]:
-        """All, oldest first."""
-        query = select(accounts).order_by(accounts.c.id)
-        return await self._database.read(lambda connection: [_account(row) for row in connection.execute(query)])
-
-    async def create_key(self, account_name: str, replies: KeyReplies | None = None) -> str:
-        """A new key, to be shown once: only its hash is kept. Raises NotFound where there is no such account."""
+        Raises NotFound where there is no such account, BadRequest for a rate that is none and an end that has passed.
+        """
+        check_rate(scope.rate)
+        if scope.expires is not None and scope.expires <= datetime.now(UTC):
+            raise BadRequest(f"A key cannot expire at {scope.expires.isoformat(timespec='seconds')}: that is past.")
 
         def create(connection: Connection) -> str:
-            return _add_key(connection, _find_account(connection, account_name).id, _new_key(), replies)
+            return _add_key(connection, find_account(connection, account_name).id, _new_key(), scope)
 
         return await self._database.write(create)
+
+    async def rotate(self, prefix: str, until: datetime) -> tuple[str, KeyEntry]:
+        """A new key of the same account and scope, to be shown once, and the old one, which counts `until` then.
+
+        Neither counts longer than the old one would have. Raises NotFound and Conflict like `revoke`, and Conflict for
+        a key that was rotated before: the one in its place is the one to rotate.
+        """
+
+        def rotate(connection: Connection) -> tuple[str, KeyEntry]:
+            old = _only(prefix, connection.execute(_beginning(prefix)).all())
+            new = _add_key(connection, old.account_id, _new_key(), _scope(old))
+            if old.rotated:
+                raise Conflict(f"The key {old.prefix}... was rotated before; rotate the one in its place, or make one.")
+            last = until if old.expires is None else min(until, old.expires)
+            ends = {"expires": last, "rotated": True}
+            connection.execute(update(api_keys).where(api_keys.c.id == old.id).values(ends))
+            return new, _entry_of(connection, old.id)
+
+        return await self._database.write(rotate)
 
     async def revoke(self, prefix: str) -> KeyEntry:
         """Revoke the one key in use that begins so. Raises NotFound for none, Conflict for more than one."""
-        if not prefix:
-            raise BadRequest("Say how the key begins.")
 
         def revoke(connection: Connection) -> KeyEntry:
             entry = _only(prefix, connection.execute(_beginning(prefix)).all())
             connection.execute(update(api_keys).where(api_keys.c.id == entry.id).values(revoked=datetime.now(UTC)))
-            return _entry(connection.execute(_joined().where(api_keys.c.id == entry.id)).one())
+            return _entry_of(connection, entry.id)
 
         return await self._database.write(revoke)
 
-    async def keys(self, account_name: str | None = None) -> list[KeyEntry]:
+    async def all(self, account_name: str | None = None) -> list[KeyEntry]:
         """All, or one account's, oldest first. Raises NotFound where there is no such account."""
 
         def read(connection: Connection) -> list[KeyEntry]:
             query = _joined().order_by(api_keys.c.id)
             if account_name is not None:
-                query = query.where(api_keys.c.account_id == _find_account(connection, account_name).id)
+                query = query.where(api_keys.c.account_id == find_account(connection, account_name).id)
             return [_entry(row) for row in connection.execute(query)]
 
         return await self._database.read(read)
 
+    def _tell_use(self, key_id: int, now: datetime) -> None:
+        """Nobody waits for it, and nothing is lost with it."""
 
-def _add_account(connection: Connection, name: str, *, unlimited: bool) -> Account:
-    values = {"name": name, "unlimited": unlimited, "balance_micro": 0, "created": datetime.now(UTC)}
-    try:
-        connection.execute(insert(accounts).values(values))
-    except IntegrityError:
-        raise Conflict(f"There is an account {name!r} already.") from None
-    return _find_account(connection, name)
+        async def tell() -> None:
+            with contextlib.suppress(ServiceUnavailable):
+                await self._database.write(lambda connection: connection.execute(_USE, {"key": key_id, "now": now}))
 
-
-def _find_account(connection: Connection, name: str) -> Account:
-    row = connection.execute(select(accounts).where(accounts.c.name == name)).one_or_none()
-    if row is None:
-        raise NotFound(f"There is no account {name!r}.")
-    return _account(row)
+        task = asyncio.ensure_future(tell())
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
 
 
-def _add_key(connection: Connection, account_id: int, key: str, replies: KeyReplies | None = None) -> str:
+def caller_by(connection: Connection, key_id: int) -> Caller:
+    """Whoever once asked by this key, which may not count any more."""
+    return _caller(connection.execute(_joined().where(api_keys.c.id == key_id)).one())
+
+
+def _caller(row: Row[Any]) -> Caller:
+    allowance = Allowance(row.account_rate, row.running, row.waiting, row.share)
+    return Caller(row.account_id, row.account_name, row.role, row.unlimited, allowance, row.id, _scope(row))
+
+
+def _add_key(connection: Connection, account_id: int, key: str, scope: Scope = ANYTHING) -> str:
     prefix = key[: min(PREFIX_LENGTH, len(key) // 2)]
-    values = {"account_id": account_id, "digest": _digest(key), "prefix": prefix, "replies": replies}
-    connection.execute(insert(api_keys).values(values | {"created": datetime.now(UTC)}))
+    known = {"account_id": account_id, "digest": _digest(key), "prefix": prefix, "rotated": False}
+    models = None if scope.models is None else list(scope.models)
+    asked = {"models": models, "rate": scope.rate, "replies": scope.replies, "expires": scope.expires}
+    connection.execute(insert(api_keys).values(known | asked | {"created": datetime.now(UTC)}))
     return key
 
 
@@ -192,11 +220,15 @@ def _digest(key: str) -> str:
 
 
 def _joined() -> Select[Any]:
-    owner = accounts.c.name.label("account_name"), accounts.c.unlimited
-    return select(api_keys, *owner).join_from(api_keys, accounts)
+    rate = accounts.c.rate.label("account_rate")
+    owner = accounts.c.name.label("account_name"), accounts.c.role, accounts.c.unlimited, rate
+    return select(api_keys, *owner, accounts.c.running, accounts.c.waiting, accounts.c.share).join_from(
+        api_keys, accounts
+    )
 
 
 _BY_DIGEST: Final = _joined().where(api_keys.c.digest == bindparam("digest"))  # built once: every request asks
+_USE: Final = update(api_keys).where(api_keys.c.id == bindparam("key")).values(used=bindparam("now"))
 
 
 def _known(key: str) -> Select[Any]:
@@ -208,10 +240,13 @@ def _beginning(given: str) -> Select[Any]:
     kept = api_keys.c.prefix
     longer = func.substr(literal(given), 1, func.length(kept)) == kept
     shorter = func.substr(kept, 1, len(given)) == given
-    return _joined().where(or_(longer, shorter), api_keys.c.revoked.is_(None))
+    in_time = or_(api_keys.c.expires.is_(None), api_keys.c.expires > datetime.now(UTC))
+    return _joined().where(or_(longer, shorter), api_keys.c.revoked.is_(None), in_time)
 
 
 def _only(given: str, rows: Sequence[Row[Any]]) -> Row[Any]:
+    if not given:
+        raise BadRequest("Say how the key begins.")
     exact = [row for row in rows if row.digest == _digest(given)]
     is_whole = len(given) >= len(KEY_START) + KEY_LENGTH  # then nothing but itself is meant
     match exact if exact or is_whole else rows:
@@ -223,9 +258,13 @@ def _only(given: str, rows: Sequence[Row[Any]]) -> Row[Any]:
             raise Conflict(f"{len(several)} keys begin with {given!r}: {', '.join(row.prefix for row in several)}.")
 
 
-def _account(row: Row[Any]) -> Account:
-    return Account(row.id, row.name, row.unlimited, row.balance_micro)
+def _scope(row: Row[Any]) -> Scope:
+    return Scope(None if row.models is None else tuple(row.models), row.rate, row.replies, row.expires)
 
 
 def _entry(row: Row[Any]) -> KeyEntry:
-    return KeyEntry(row.id, row.account_name, row.prefix, row.replies, row.created, row.revoked)
+    return KeyEntry(row.id, row.account_name, row.prefix, _scope(row), row.created, row.revoked, row.used)
+
+
+def _entry_of(connection: Connection, key_id: int) -> KeyEntry:
+    return _entry(connection.execute(_joined().where(api_keys.c.id == key_id)).one())

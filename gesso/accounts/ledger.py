@@ -1,8 +1,10 @@
 """Who pays: an append-only ledger of whole micro-credits.
 
-`grant` gives credits; a job `reserve`s before its work, then `capture`s what was delivered, or `release`s everything.
-There is at most one entry per job and kind, so doing a thing twice is doing it once. An account's balance column is
-kept beside its entries, refuses to go below zero, and equals grants - reservations + releases at any time.
+`grant` gives credits, bought ones or free; a job `reserve`s before its work, then `capture`s what was delivered, or
+`release`s everything. There is at most one entry per job and kind, so doing a thing twice is doing it once. An
+account's balance column is kept beside its entries, refuses to go below zero, and equals grants - reservations +
+releases at any time. Free credits are a part of the balance with a column of their own; they are spent first, and what
+is released goes back to where it came from.
 
 Each function acts in the transaction it is given, together with whatever else must hold when it does. What an account
 without limit spends is written down like any other's; it is only never refused.
@@ -11,7 +13,7 @@ without limit spends is written down like any other's; it is only never refused.
 from datetime import UTC, datetime
 from typing import Final, Literal
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, bindparam, case, func, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, and_, bindparam, insert, or_, select, update
 
 from gesso.accounts.credit import MOST_MICRO, UNLIMITED_MICRO, credits_text
 from gesso.errors import BadRequest, InsufficientCredits, NotFound
@@ -19,49 +21,61 @@ from gesso.storage.tables import accounts, ledger_entries
 
 Kind = Literal["grant", "reserve", "capture", "release"]
 
+LONGEST_NOTE: Final = 200
+
 # What every request does is built once: building a statement takes longer than executing it.
 _MINE: Final = accounts.c.id == bindparam("account")
 _MOVED: Final = accounts.c.balance_micro + bindparam("micro")
-_MOVE: Final = update(accounts).where(_MINE, or_(accounts.c.unlimited, _MOVED >= 0)).values(balance_micro=_MOVED)
-_BALANCE: Final = select(accounts.c.unlimited, accounts.c.balance_micro).where(_MINE)
-_ENTRIES: Final = select(ledger_entries).where(ledger_entries.c.job_id == bindparam("job")).with_for_update()
+_FREE_MOVED: Final = accounts.c.free_micro + bindparam("free")
+_COVERED: Final = or_(accounts.c.unlimited, and_(_MOVED >= 0, _FREE_MOVED <= _MOVED))
+_MOVE: Final = (
+    update(accounts).where(_MINE, _COVERED, _FREE_MOVED >= 0).values(balance_micro=_MOVED, free_micro=_FREE_MOVED)
+)
+_BALANCE: Final = select(accounts.c.unlimited, accounts.c.balance_micro, accounts.c.free_micro).where(_MINE)
+_ENTRIES: Final = select(ledger_entries).where(ledger_entries.c.job_id == bindparam("job"))
 
 
-def grant(connection: Connection, account_id: int, micro: int) -> None:
-    """Give credits, or take some back where `micro` is negative.
+def grant(connection: Connection, account_id: int, micro: int, *, free: bool = False, note: str | None = None) -> None:
+    """Give credits, or take some back where `micro` is negative; free ones are counted apart. `note`: why.
 
     Raises InsufficientCredits rather than go below zero, BadRequest beyond 999,999,999 credits, NotFound.
     """
+    if note is not None and (len(note) > LONGEST_NOTE or not note.isprintable()):
+        raise BadRequest(f"A note has {LONGEST_NOTE} printable characters at most.")
     if abs(micro) > MOST_MICRO:
         raise BadRequest(f"{credits_text(micro)} credits: at most {credits_text(MOST_MICRO)} are given at once.")
-    _move(connection, account_id, micro)
-    _record(connection, account_id, None, "grant", micro)
+    of_it_free = micro if free else 0
+    _move(connection, account_id, micro, of_it_free)
+    _record(connection, account_id, None, "grant", micro, of_it_free, note)
 
 
 def reserve(connection: Connection, account_id: int, job_id: str, micro: int) -> None:
     """Set `micro` aside for a job. Raises InsufficientCredits, saying balance and cost in credits."""
     if "reserve" in _entries(connection, job_id):
         return
-    _move(connection, account_id, -micro)
-    _record(connection, account_id, job_id, "reserve", micro)
+    free = min(micro, _account(connection, account_id)["free_micro"])
+    _move(connection, account_id, -micro, -free)
+    _record(connection, account_id, job_id, "reserve", micro, free)
 
 
 def capture(connection: Connection, job_id: str, micro: int) -> None:
-    """Charge `micro` of what the job reserved and release the rest.
+    """Charge `micro` of what the job reserved, free credits first, and release the rest.
 
     Nothing happens to a job that was captured or released before, or that reserved nothing.
     """
     entries = _entries(connection, job_id)
     if "reserve" not in entries or "capture" in entries or "release" in entries:
         return
-    account_id, reserved = entries["reserve"]["account_id"], entries["reserve"]["amount_micro"]
+    reservation = entries["reserve"]
+    account_id, reserved, free = (reservation[name] for name in ("account_id", "amount_micro", "free_micro"))
     if not 0 <= micro <= reserved:
         raise ValueError(f"job {job_id} reserved {reserved} micro-credits, {micro} cannot be captured")
+    spent_free = min(micro, free)
     if micro:
-        _record(connection, account_id, job_id, "capture", micro)
+        _record(connection, account_id, job_id, "capture", micro, spent_free)
     if micro < reserved:
-        _move(connection, account_id, reserved - micro)
-        _record(connection, account_id, job_id, "release", reserved - micro)
+        _move(connection, account_id, reserved - micro, free - spent_free)
+        _record(connection, account_id, job_id, "release", reserved - micro, free - spent_free)
 
 
 def release(connection: Connection, job_id: str) -> None:
@@ -71,42 +85,30 @@ def release(connection: Connection, job_id: str) -> None:
 
 def balance(connection: Connection, account_id: int) -> int:
     """What the account has left, in micro-credits; UNLIMITED_MICRO without limit. Raises NotFound."""
-    row = connection.execute(_BALANCE, {"account": account_id}).one_or_none()
+    account = _account(connection, account_id)
+    return UNLIMITED_MICRO if account["unlimited"] else int(account["balance_micro"])
+
+
+def _account(connection: Connection, account_id: int) -> RowMapping:
+    row = connection.execute(_BALANCE, {"account": account_id}).mappings().one_or_none()
     if row is None:
         raise NotFound(f"There is no account {account_id}.")
-    return UNLIMITED_MICRO if row.unlimited else int(row.balance_micro)
+    return row
 
 
-def discrepancies(connection: Connection) -> list[str]:
-    """A sentence for every account whose balance is not what its entries add up to; none while all is well."""
-    total = func.coalesce(func.sum(_effect()), 0)
-    rows = connection.execute(
-        select(accounts.c.name, accounts.c.balance_micro, total.label("entries_micro"))
-        .outerjoin_from(accounts, ledger_entries)
-        .group_by(accounts.c.id, accounts.c.name, accounts.c.balance_micro)
-        .having(accounts.c.balance_micro != total)
-    )
-    return [
-        f"Account {row.name!r} has {credits_text(row.balance_micro)} credits,"
-        f" but its entries add up to {credits_text(row.entries_micro)}."
-        for row in rows
-    ]
-
-
-def _effect() -> ColumnElement[int]:
-    """What an entry does to the balance: a capture nothing, as its credits were taken by the reservation."""
-    amount, kind = ledger_entries.c.amount_micro, ledger_entries.c.kind
-    return case((kind == "reserve", -amount), (kind == "capture", 0), else_=amount)
-
-
-def _move(connection: Connection, account_id: int, micro: int) -> None:
+def _move(connection: Connection, account_id: int, micro: int, free: int) -> None:
     """Change the balance, unless that would take it below zero: one statement, so no other can come between."""
-    changed = connection.execute(_MOVE, {"account": account_id, "micro": micro})
+    changed = connection.execute(_MOVE, {"account": account_id, "micro": micro, "free": free})
     if changed.rowcount == 0:
-        left = balance(connection, account_id)
-        raise InsufficientCredits(
-            f"The balance of {credits_text(left)} credits does not cover the {credits_text(-micro)} credits needed."
-        )
+        account = _account(connection, account_id)
+        left, given = account["balance_micro"], account["free_micro"]
+        if free == micro:
+            what = f"{credits_text(given)} free credits"
+        elif given and not free:
+            what = f"{credits_text(left - given)} bought credits"
+        else:
+            what = f"{credits_text(left)} credits"
+        raise InsufficientCredits(f"The balance of {what} does not cover the {credits_text(-micro)} credits needed.")
 
 
 def _entries(connection: Connection, job_id: str) -> dict[str, RowMapping]:
@@ -115,6 +117,14 @@ def _entries(connection: Connection, job_id: str) -> dict[str, RowMapping]:
     return {row["kind"]: row for row in rows.mappings()}
 
 
-def _record(connection: Connection, account_id: int, job_id: str | None, kind: Kind, micro: int) -> None:
-    entry = {"account_id": account_id, "job_id": job_id, "kind": kind, "amount_micro": micro}
-    connection.execute(insert(ledger_entries), entry | {"created": datetime.now(UTC)})
+def _record(
+    connection: Connection,
+    account_id: int,
+    job_id: str | None,
+    kind: Kind,
+    micro: int,
+    free: int,
+    note: str | None = None,
+) -> None:
+    entry = {"account_id": account_id, "job_id": job_id, "kind": kind, "amount_micro": micro, "free_micro": free}
+    connection.execute(insert(ledger_entries), entry | {"note": note, "created": datetime.now(UTC)})

@@ -10,6 +10,7 @@ from gesso.api.auth import Authentication
 from gesso.api.intake import Intake
 from gesso.api.metrics import CountingAnswers
 from gesso.api.parts import Parts
+from gesso.api.rate_limits import RateLimits
 from gesso.api.trace import Trace
 
 
@@ -26,5 +27,6 @@ def create_api(parts: Parts) -> ASGIApp:
         app.include_router(module.routes(parts))
     app.include_router(metrics.routes(parts.metrics))
     problems.install(app)
-    answering = Intake(problems.Problems(Authentication(app, parts.keys)), parts.settings.body_limit)
+    known = Authentication(RateLimits(app, parts.rates), parts.keys)
+    answering = Intake(problems.Problems(known), parts.settings.body_limit)
     return Trace(CountingAnswers(answering, parts.metrics, frozenset(parts.catalogue.endpoints)))

@@ -1,21 +1,25 @@
 """The machine-readable description of the interface, made from the catalogue that reads the requests."""
 
+from collections.abc import Iterable
 from importlib.metadata import version
 
 from fastapi import APIRouter, Request
 
-from gesso.accounts.credit import credits_text
+from gesso.api.idempotency import IDEMPOTENCY_HEADER, KEY_FORM
 from gesso.api.json_body import JsonReply
 from gesso.api.links import PICTURE_PATH, links_of
 from gesso.api.metrics import METRICS_PATH
 from gesso.api.parts import Parts
+from gesso.api.prices import price_text
 from gesso.api.problems import ANSWERS, NOT_READY, Answer
-from gesso.api.schemas import BINARY, HEADERS, PICTURES, PROBLEM, Schema
+from gesso.api.quotes import DRY_RUN
+from gesso.api.schemas import BINARY, HEADERS, PICTURES, PROBLEM, QUOTE, RATE_HEADERS, Schema
 from gesso.catalogue.catalogue import Catalogue
 from gesso.catalogue.entries import Endpoint
-from gesso.catalogue.openapi import request_schema
+from gesso.catalogue.openapi import parameter_schema, request_schema
 from gesso.errors import (
     BadRequest,
+    Conflict,
     DeadlineExceeded,
     Forbidden,
     GessoError,
@@ -23,6 +27,7 @@ from gesso.errors import (
     NotFound,
     PaintingFailed,
     QueueFull,
+    RateLimited,
     ServiceUnavailable,
     TooLarge,
     Unauthorized,
@@ -35,8 +40,10 @@ _PAINTING_ERRORS: tuple[type[GessoError], ...] = (
     Forbidden,
     NotFound,
     InsufficientCredits,
+    Conflict,
     TooLarge,
     QueueFull,
+    RateLimited,
     PaintingFailed,
     ServiceUnavailable,
     DeadlineExceeded,
@@ -67,7 +74,7 @@ def document(catalogue: Catalogue, base: str) -> Schema:
         "security": [{"key": []}, {"bearer": []}],
         "paths": _paintings(catalogue) | _guarded_paths() | _open_paths(),
         "components": {
-            "schemas": {"Pictures": PICTURES, "Problem": PROBLEM},
+            "schemas": {"Pictures": PICTURES, "Quote": QUOTE, "Problem": PROBLEM},
             "securitySchemes": {
                 "key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
                 "bearer": {"type": "http", "scheme": "bearer"},
@@ -82,11 +89,11 @@ def _paintings(catalogue: Catalogue) -> Schema:
 
 
 def _painting(endpoint: Endpoint) -> Schema:
-    price = credits_text(endpoint.price_microcredits)
     return {
         "operationId": endpoint.slug,
         "summary": endpoint.name,
-        "description": f"{endpoint.description}\n\n{price} credits for one image.",
+        "description": f"{endpoint.description}\n\n{price_text(endpoint.price)}.",
+        "parameters": [_dry_run(), _IDEMPOTENCY],
         "requestBody": {"required": True, "content": {"application/json": {"schema": request_schema(endpoint)}}},
         "responses": {
             "200": _success(),
@@ -95,13 +102,33 @@ def _painting(endpoint: Endpoint) -> Schema:
     }
 
 
+_IDEMPOTENCY: Schema = {
+    "name": IDEMPOTENCY_HEADER,
+    "in": "header",
+    "description": "What the caller calls this request. Sent again under the same name, for a day, it is not done "
+    "again but gets the same answer.",
+    "schema": {"type": "string", "pattern": f"^{KEY_FORM.pattern}$"},
+}
+
+
+def _dry_run() -> Schema:
+    schema = parameter_schema(DRY_RUN)
+    return {"name": DRY_RUN.name, "in": "query", "description": schema.pop("description"), "schema": schema}
+
+
 def _success() -> Schema:
     images = {media_type(form): {"schema": BINARY} for form in FORMATS}
+    said = {"oneOf": [{"$ref": "#/components/schemas/Pictures"}, {"$ref": "#/components/schemas/Quote"}]}
     return {
-        "description": "The pictures: as JSON, or as one image where the caller or the endpoint wants it so.",
-        "headers": {name: {"description": what, "schema": {"type": kind}} for name, kind, what in HEADERS},
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Pictures"}}} | images,
+        "description": "The pictures: as JSON, or as one image where the caller or the endpoint wants it so. With "
+        f"`?{DRY_RUN.name}=true`, what they would cost, as JSON.",
+        "headers": _headers(HEADERS + RATE_HEADERS),
+        "content": {"application/json": {"schema": said}} | images,
     }
+
+
+def _headers(described: Iterable[tuple[str, str, str]]) -> Schema:
+    return {name: {"description": what, "schema": {"type": kind}} for name, kind, what in described}
 
 
 def _error_responses() -> dict[str, Schema]:
@@ -109,7 +136,8 @@ def _error_responses() -> dict[str, Schema]:
     said: dict[int, list[str]] = {}
     for kind in _PAINTING_ERRORS:
         said.setdefault(ANSWERS[kind].status, []).append(_sentence(kind, ANSWERS[kind]))
-    return {str(status): _error_response(" ".join(sentences)) for status, sentences in said.items()}
+    headers = {"headers": _headers(RATE_HEADERS)}
+    return {str(status): _error_response(" ".join(sentences)) | headers for status, sentences in said.items()}
 
 
 def _sentence(kind: type[GessoError], answer: Answer) -> str:

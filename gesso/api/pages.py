@@ -17,9 +17,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.responses import HTMLResponse
 
-from gesso.accounts.credit import credits_text
 from gesso.api.links import links_of
 from gesso.api.parts import Parts
+from gesso.api.prices import price_text
 from gesso.api.problems import ANSWERS
 from gesso.catalogue.entries import Endpoint, Parameter
 from gesso.catalogue.values import allowed
@@ -89,7 +89,7 @@ def permitted(parameter: Parameter) -> str:
 
 def _environment() -> Environment:
     templates = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
-    templates.filters |= {"credits": credits_text, "permitted": permitted, "json": json.dumps}
+    templates.filters |= {"price": price_text, "permitted": permitted, "json": json.dumps}
     templates.globals |= {"style": Markup(STYLE), "icon": ICON, "version": version("gesso"), "answers": _answers()}
     templates.globals |= {"curl": curl, "first_picture": first_picture}
     return templates

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gesso.accounts.keys import Keys
+from gesso.accounts.rate_limits import Rates
 from gesso.api.metrics import Metrics
 from gesso.catalogue.catalogue import Catalogue
 from gesso.catalogue.live import LiveCatalogue
@@ -22,6 +23,7 @@ class Parts:
     settings: Settings
     live: LiveCatalogue
     keys: Keys
+    rates: Rates
     service: Service
     pictures: PictureFolder
     decoder: Decoder

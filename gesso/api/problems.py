@@ -38,6 +38,7 @@ ANSWERS: Mapping[type[Exception], Answer] = {
     errors.Conflict: Answer(409, "conflict"),
     errors.TooLarge: Answer(413, "too_large"),
     errors.QueueFull: Answer(429, "queue_full"),
+    errors.RateLimited: Answer(429, "rate_limited"),
     errors.Cancelled: Answer(499, "cancelled"),
     errors.PaintingFailed: Answer(500, "server_error"),
     errors.ServiceUnavailable: Answer(502, "service_unavailable"),
@@ -126,6 +127,6 @@ def _details(error: errors.GessoError) -> list[dict[str, object]]:
 
 
 def _headers(error: errors.GessoError) -> dict[str, str]:
-    if isinstance(error, errors.QueueFull | errors.ServiceUnavailable) and error.retry_after is not None:
-        return {"Retry-After": str(error.retry_after)}
+    if isinstance(error, errors.QueueFull | errors.RateLimited | errors.ServiceUnavailable):
+        return {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
     return {"WWW-Authenticate": "Bearer"} if isinstance(error, errors.Unauthorized) else {}

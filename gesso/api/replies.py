@@ -45,27 +45,27 @@ class Reply:
             "status": "Success",
             "image": images[0] if len(images) == 1 else images,
             "seed": delivery.pictures[0].seed,
-            "infer_time": round(delivery.infer_seconds, 3),
+            "infer_time": round(delivery.course.infer_seconds, 3),
             "request_id": delivery.request_id,
             "images": [
                 {"url": url, "seed": one.seed, "width": one.width, "height": one.height}
                 for url, one in zip(urls, delivery.pictures, strict=True)
             ],
             "cost": credits_of(delivery.cost_micro),
-            "remaining_credits": credits_of(delivery.remaining_micro),
+            "remaining_credits": credits_of(delivery.course.remaining_micro),
             "ignored": list(self.ignored),
         }
 
     def _headers(self) -> dict[str, str]:
         delivery, first = self.delivery, self.delivery.pictures[0]
         headers = {
-            "x-remaining-credits": credits_text(delivery.remaining_micro),
+            "x-remaining-credits": credits_text(delivery.course.remaining_micro),
             "x-cost": credits_text(delivery.cost_micro),
-            "x-generation-time": f"{delivery.infer_seconds:.3f}",
+            "x-generation-time": f"{delivery.course.infer_seconds:.3f}",
             "x-seed-value": str(first.seed),
             "x-output-metadata": json.dumps(self._metadata()),
         }
-        return headers | ({"x-ignored-parameters": _header_list(self.ignored)} if self.ignored else {})
+        return headers | ignored_header(self.ignored)
 
     def _metadata(self) -> dict[str, object]:
         delivery, first = self.delivery, self.delivery.pictures[0]
@@ -73,12 +73,17 @@ class Reply:
             "width": first.width,
             "height": first.height,
             "samples": len(delivery.pictures),
-            "timings": {phase: round(seconds, 3) for phase, seconds in asdict(delivery.phases).items()},
-            "company": round(delivery.company, 2),
+            "timings": {phase: round(seconds, 3) for phase, seconds in asdict(delivery.course.phases).items()},
+            "company": round(delivery.course.company, 2),
         }
 
     def _urls(self) -> list[str]:
         return [self.links.picture(one.token) for one in self.delivery.pictures]
+
+
+def ignored_header(names: Sequence[str]) -> dict[str, str]:
+    """The header that names the fields which mean nothing here, where there are any."""
+    return {"x-ignored-parameters": _header_list(names)} if names else {}
 
 
 def _image(pngs: Sequence[bytes], form: Format) -> bytes:

@@ -1,4 +1,4 @@
-"""The schemas of what goes out: pictures and errors, as `gesso.api.replies` and `gesso.api.problems` write them."""
+"""The schemas of what goes out: pictures, quotes and errors, as `gesso.api` writes them."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ BINARY: Schema = {"type": "string", "format": "binary"}
 
 HEADERS = (
     ("x-request-id", "string", "The id of this request, as in the server's log."),
-    ("x-cost", "number", "What was charged, in credits."),
+    ("x-cost", "number", "What was charged, in credits; in a quote, what would be."),
     ("x-remaining-credits", "number", "What the account has left."),
     ("x-generation-time", "number", "Seconds of painting."),
     ("x-seed-value", "integer", "The seed of the first picture; the others' follow one by one."),
@@ -23,6 +23,15 @@ HEADERS = (
     ),
     ("x-ignored-parameters", "string", "The fields of the request that mean nothing here, where there were any."),
     ("x-image-urls", "string", "With an image as the reply: the addresses of the stored pictures."),
+)
+
+RATE_HEADERS = (
+    (
+        "x-rate-limit-remaining",
+        "integer",
+        "Where the key or its account has a rate: how many requests would be taken at once. Of two rates, the tighter.",
+    ),
+    ("x-rate-limit-reset-at-utc", "string", "The same: when there will be a place for one more, in ISO 8601."),
 )
 
 
@@ -54,6 +63,22 @@ PICTURES = _object(
         "cost": {"type": "number", "description": "Credits."},
         "remaining_credits": {"type": "number"},
         "ignored": {"type": "array", "items": {"type": "string"}},
+    }
+)
+
+QUOTE = _object(
+    {
+        "status": {"const": "Quote"},
+        "cost": {"type": "number", "description": "Credits that the request would be charged now."},
+        "cost_per_image": {"type": "number", "description": "Credits."},
+        "samples": {"type": "integer"},
+        "width": {"type": "integer"},
+        "height": {"type": "integer"},
+        "steps": {"type": "integer"},
+        "remaining_credits": {"type": "number", "description": "What the account has now."},
+        "affordable": {"type": "boolean", "description": "Whether that is enough."},
+        "ignored": {"type": "array", "items": {"type": "string"}},
+        "request_id": {"type": "string"},
     }
 )
 

@@ -1,4 +1,4 @@
-"""The documented interface: `POST /v1/{slug}`."""
+"""The documented interface: `POST /v1/{slug}`, and with `?dry_run=true` what it would cost."""
 
 import asyncio
 
@@ -7,11 +7,13 @@ from starlette.requests import ClientDisconnect
 
 from gesso.api.auth import caller_of
 from gesso.api.deadline import Deadline
+from gesso.api.idempotency import retry_of
 from gesso.api.json_body import read_object
 from gesso.api.links import Links, links_of
 from gesso.api.negotiation import reply_form
 from gesso.api.parts import Parts
 from gesso.api.presence import while_present
+from gesso.api.quotes import Quote, asks_for_quote
 from gesso.api.replies import Reply
 from gesso.api.start_image import read_start_image
 from gesso.api.trace import request_id_of
@@ -19,7 +21,9 @@ from gesso.catalogue.catalogue import Catalogue
 from gesso.catalogue.validation import ValidRequest, read_request
 from gesso.engine.messages import Pixels
 from gesso.errors import Cancelled
-from gesso.jobs.order import resolve
+from gesso.jobs.delivery import Delivery
+from gesso.jobs.order import Order, resolve
+from gesso.jobs.retries import Retry
 
 
 def routes(parts: Parts) -> APIRouter:
@@ -30,37 +34,80 @@ def routes(parts: Parts) -> APIRouter:
     async def paint(slug: str, request: Request) -> Response:
         catalogue = parts.catalogue
         deadline = Deadline.after(parts.settings.request_timeout)
-        valid = read_request(catalogue.endpoint(slug), read_object(await _body(request, deadline)))
-        return await while_present(request.receive, _painted(request, valid, catalogue, deadline, parts))
+        endpoint = catalogue.endpoint(slug)
+        caller_of(request).require(slug)
+        dry_run = asks_for_quote(request.query_params)
+        body = read_object(await _body(request, deadline))
+        retry = retry_of(request.headers, request.url.path, body)
+        valid = read_request(endpoint, body)
+        if dry_run:
+            return await while_present(request.receive, _quoted(request, valid, catalogue, deadline, parts))
+        return await while_present(request.receive, _painted(request, valid, catalogue, deadline, retry, parts))
 
     return router
 
 
 async def _painted(
+    request: Request,
+    valid: ValidRequest,
+    catalogue: Catalogue,
+    deadline: Deadline,
+    retry: Retry | None,
+    parts: Parts,
+) -> Response:
+    before = await parts.service.delivered_before(caller_of(request), retry, deadline.time) if retry else None
+    delivery = before or await _delivery(request, valid, catalogue, deadline, retry, parts)
+    as_base64 = valid.switch("base64")
+    form = reply_form(
+        request.headers,
+        as_base64=as_base64,
+        key=caller_of(request).scope.replies,
+        server=parts.settings.replies,
+        documented=valid.endpoint.returns,
+    )
+    links = links_of(request, parts.settings)
+    return await Reply(delivery, valid.ignored, links).render(form, as_base64=as_base64)
+
+
+async def _delivery(
+    request: Request,
+    valid: ValidRequest,
+    catalogue: Catalogue,
+    deadline: Deadline,
+    retry: Retry | None,
+    parts: Parts,
+) -> Delivery:
+    order = await _order(request, valid, catalogue, deadline, parts)
+    return await parts.service.paint(caller_of(request), order, deadline.time, retry)
+
+
+async def _quoted(
     request: Request, valid: ValidRequest, catalogue: Catalogue, deadline: Deadline, parts: Parts
 ) -> Response:
-    caller, links = caller_of(request), links_of(request, parts.settings)
-    start = await _start_image(valid, links, parts, deadline)
+    """Always JSON, as there is no picture that could be the reply."""
+    caller = caller_of(request)
+    order = await _order(request, valid, catalogue, deadline, parts)
+    remaining = await parts.service.balance(caller)
+    affordable = caller.unlimited or order.cost_micro <= remaining
+    return Quote(order, remaining, affordable, valid.ignored).render()
+
+
+async def _order(
+    request: Request, valid: ValidRequest, catalogue: Catalogue, deadline: Deadline, parts: Parts
+) -> Order:
+    caller = caller_of(request)
+    start = await _start_image(valid, links_of(request, parts.settings), parts, deadline)
     # In a thread, because a prompt that changes at every step takes a while to understand.
-    order = await asyncio.to_thread(
+    return await asyncio.to_thread(
         resolve,
         valid,
         request_id_of(request),
         catalogue,
         models_dir=parts.settings.models,
         account_id=caller.account_id,
+        share=caller.allowance.share,
         start_image=start,
     )
-    delivery = await parts.service.paint(caller, order, deadline.time)
-    as_base64 = valid.switch("base64")
-    form = reply_form(
-        request.headers,
-        as_base64=as_base64,
-        key=caller.replies,
-        server=parts.settings.replies,
-        documented=valid.endpoint.returns,
-    )
-    return await Reply(delivery, valid.ignored, links).render(form, as_base64=as_base64)
 
 
 async def _body(request: Request, deadline: Deadline) -> bytes:

@@ -18,17 +18,20 @@ from gesso.catalogue.forms import (
     EndpointForm,
     EndpointsForm,
     OwnForm,
+    PriceForm,
     RegistryForm,
     SchedulersForm,
     read_toml,
 )
 from gesso.catalogue.parameters import ParameterMaker
+from gesso.catalogue.price import Price
 from gesso.catalogue.styles import load_styles
 from gesso.errors import NotFound, SettingsError
 
 HERE = Path(__file__).parent
 MICROCREDITS = 1_000_000
 NOTHING_NOTED = RegistryForm()
+UNCHANGED = PriceForm()
 CLIP_SKIPS = range(1, 13)
 """As many as the smaller of SDXL's text encoders has layers."""
 
@@ -108,10 +111,10 @@ def _endpoints(changes: OwnForm, styles: tuple[str, ...], longest_prompt: int) -
     for slug in changes.prices:
         if slug not in forms:
             raise SettingsError(f"prices: there is no endpoint {slug!r}; there are: {', '.join(forms)}")
-    return {slug: _endpoint(form, changes.prices.get(slug, form.price), maker) for slug, form in forms.items()}
+    return {slug: _endpoint(form, changes.prices.get(slug, UNCHANGED), maker) for slug, form in forms.items()}
 
 
-def _endpoint(form: EndpointForm, price: float, maker: ParameterMaker) -> Endpoint:
+def _endpoint(form: EndpointForm, changed: PriceForm, maker: ParameterMaker) -> Endpoint:
     where = f"endpoint {form.slug!r}"
     parameters = {name: maker.make(where, name, own) for name, own in form.parameters.items()}
     example = HERE / "examples" / f"{form.slug}.json"
@@ -119,12 +122,19 @@ def _endpoint(form: EndpointForm, price: float, maker: ParameterMaker) -> Endpoi
         slug=form.slug,
         name=form.name,
         description=form.description,
-        price_microcredits=_microcredits(where, price),
+        price=_price(where, form, changed),
         returns=form.returns,
         parameters=_frozen(parameters),
         checkpoints={},
         example=_frozen(json.loads(example.read_text("utf-8")) if example.exists() else {}),
     )
+
+
+def _price(where: str, form: EndpointForm, changed: PriceForm) -> Price:
+    """What the owner does not say stays as it is."""
+    credits = form.price if changed.price is None else changed.price
+    priced = form.price_for if changed.price_for is None else changed.price_for
+    return Price(_microcredits(where, credits), priced.steps, priced.pixels)
 
 
 def _microcredits(where: str, credits: float) -> int:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from gesso.catalogue.price import Price
+
 ParameterType = Literal["string", "integer", "number", "boolean", "enum", "image", "list"]
 """`string` is words for the model; `image` a URL, a data URI or base64, which only `gesso.imaging` opens; `list` one of
 objects, each with the parameter's `fields`."""
@@ -60,8 +62,7 @@ class Endpoint:
     slug: str
     name: str
     description: str
-    price_microcredits: int
-    """For one image; a million microcredits are one credit."""
+    price: Price
     returns: Returns
     parameters: Mapping[str, Parameter]
     """By name, in the order in which they are documented."""

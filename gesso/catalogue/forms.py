@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from gesso.catalogue.entries import Checkpoint, ParameterType, Returns, Style
 from gesso.errors import SettingsError
@@ -43,6 +43,29 @@ class ParameterForm(BaseModel):
     fields: dict[str, dict[str, Any]] = {}
 
 
+class PricedForm(BaseModel):
+    """`price_for`: the image that a price is for. What it does not say makes no difference to the price."""
+
+    model_config = STRICT
+
+    steps: Annotated[int, Field(gt=0)] | None = None
+    pixels: Annotated[int, Field(gt=0)] | None = None
+
+
+class PriceForm(BaseModel):
+    """What an owner's `[prices]` changes of an endpoint's price; a number alone is the `price`."""
+
+    model_config = STRICT
+
+    price: Credits | None = None
+    price_for: PricedForm | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _number(cls, said: Any) -> Any:
+        return said if isinstance(said, dict) else {"price": said}
+
+
 class EndpointForm(BaseModel):
     """An `[[endpoint]]`; what it says of a parameter goes before what `[parameter.NAME]` says."""
 
@@ -52,6 +75,7 @@ class EndpointForm(BaseModel):
     name: str
     description: str
     price: Credits
+    price_for: PricedForm = PricedForm()
     returns: Returns
     parameters: dict[str, dict[str, Any]]
 
@@ -90,7 +114,7 @@ class OwnForm(BaseModel):
     model_config = STRICT
 
     bindings: dict[str, str] = {}
-    prices: dict[str, Credits] = {}
+    prices: dict[str, PriceForm] = {}
     checkpoint: tuple[Checkpoint, ...] = ()
     endpoint: tuple[EndpointForm, ...] = ()
 

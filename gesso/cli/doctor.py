@@ -12,6 +12,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from gesso import app as house
+from gesso.accounts.accounts import Accounts
 from gesso.cli.bench import bench as measure
 from gesso.cli.listing import show
 from gesso.engine.fit import Need, fit
@@ -80,8 +81,9 @@ def _data_folder(settings: Settings) -> Finding:
 
 async def _database(settings: Settings) -> Finding:
     try:
-        async with house.open_keys(settings) as (keys, _):
-            return Finding("database", True, f"{settings.database}, {len(await keys.accounts())} account(s)")
+        async with house.opened_database(settings) as database:
+            number = len(await Accounts(database).all())
+            return Finding("database", True, f"{database.name}, {number} account(s)")
     except GessoError as error:
         return Finding("database", False, error.sentence)
 

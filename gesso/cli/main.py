@@ -19,9 +19,9 @@ event loop mostly waits for threads that have little to do."""
 app = App(name="gesso", version=gesso.__version__, help="A self-hosted SDXL image API.")
 # By name, so that a command imports only what it needs.
 app.command("gesso.cli.generate:generate")
-app.command("gesso.cli.ledger:accounts")
-app.command("gesso.cli.ledger:keys")
-app.command("gesso.cli.ledger:credits")
+app.command("gesso.cli.accounts:accounts")
+app.command("gesso.cli.keys:keys")
+app.command("gesso.cli.credits:credits")
 app.command("gesso.cli.models:models")
 app.command("gesso.cli.prompt:prompt")
 app.command("gesso.cli.doctor:doctor")

@@ -92,9 +92,9 @@ class Chooser:
         call.fill(ahead, behind)
         return self._encoded_first(candidates, call.company)
 
-    def served(self, account: int, seconds: float) -> None:
+    def served(self, account: int, seconds: float, share: int = 1) -> None:
         """Count `seconds` of the engine as had by `account`; a call's are shared between its images."""
-        self._shares.served(account, seconds)
+        self._shares.served(account, seconds, share)
 
     def _ranked(self, candidates: Sequence[Candidate]) -> tuple[list[int], list[int]]:
         """Everybody, the shortest first; and apart those whose account has had more than a fair share."""

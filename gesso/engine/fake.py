@@ -94,7 +94,7 @@ class FakeEngine:
 
 
 def _placeholder(request: Paint, seed: int) -> Pixels:
-    meaning = repr(replace(request, id="", seeds=(seed,), account=0, previews=False))
+    meaning = repr(replace(request, id="", seeds=(seed,), account=0, share=1, previews=False))
     colour = hashlib.sha256(meaning.encode()).digest()[:3]
     return Pixels(request.width, request.height, colour * (request.width * request.height))
 

@@ -377,12 +377,12 @@ class Loop:
 
     def _note_encoding(self, request: Request, seconds: float) -> None:
         request.spent.encode += seconds
-        self._chooser.served(request.paint.account, seconds)
+        self._chooser.served(request.paint.account, seconds, request.paint.share)
 
     def _note_denoising(self, images: Sequence[InFlight], rows: int, seconds: float) -> None:
         """What a call took is shared between the accounts by rows, and is part of every request that it served."""
         for image in images:
-            self._chooser.served(image.request.account, seconds * image.rows / rows)
+            self._chooser.served(image.request.account, seconds * image.rows / rows, image.request.share)
         for request in {self._requests[image.request.id] for image in images if image.request.id in self._requests}:
             request.spent.denoise += seconds
             request.spent.calls += 1
@@ -391,7 +391,7 @@ class Loop:
     def _note_decoding(self, request: Request, seconds: float) -> None:
         self._costs.measured(decode_key(request.paint), 1, seconds)
         request.spent.decode += seconds
-        self._chooser.served(request.paint.account, seconds)
+        self._chooser.served(request.paint.account, seconds, request.paint.share)
 
     def _enter(self, stage: Stage) -> None:
         self.stage = stage

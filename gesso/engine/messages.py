@@ -71,7 +71,8 @@ class Paint:
 
     `prompt` and `negative_prompt` say what holds until which step, the last stretch until the last step.
     `width` and `height` are pixels; `start.pixels`, where there is one, has just this size. `account` is a number of
-    whoever asks: an engine is fair between those of different numbers. With `previews`, unfinished images are shown.
+    whoever asks: an engine is fair between those of different numbers, each by its `share` of the engine's time. With
+    `previews`, unfinished images are shown.
     """
 
     id: str
@@ -87,6 +88,7 @@ class Paint:
     start: StartImage | None = None
     refinement: Refinement | None = None
     account: int = 0
+    share: int = 1
     previews: bool = False
 
 

@@ -42,8 +42,9 @@ class Shares:
             account for account, seconds in asked.items() if self._had[account] - least > max(spared, quantum - seconds)
         }
 
-    def served(self, account: int, seconds: float) -> None:
-        """Count `seconds` of the engine as had by `account`."""
+    def served(self, account: int, seconds: float, share: int = 1) -> None:
+        """Count `seconds` of the engine as had by `account`, to which so many times another's are fair."""
+        seconds /= share
         self._had[account] = self._had.get(account, self._clock) + seconds
         self._clock += seconds / max(1, len(self._present))
 

@@ -1,6 +1,8 @@
 """What a request got, what it cost, and where its time went."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +30,32 @@ class Phases:
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
-    """What a request got and what it cost. `pictures` in seed order; `infer_seconds` in the engine, from admission;
-    `company`: the images in the UNet calls that it had part in, on average, its own among them.
+class Course:
+    """How a delivery came about, as it is told and kept. `remaining_micro`: what its account had left just then;
+    `infer_seconds` in the engine, from admission; `company`: the images in the UNet calls that it had part in, on
+    average, its own among them.
     """
 
-    request_id: str
-    pictures: tuple[Picture, ...]
-    cost_micro: int
     remaining_micro: int
     infer_seconds: float
     phases: Phases
     company: float
+
+    def to_json(self) -> dict[str, Any]:
+        """For the database."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> Self:
+        """As it was."""
+        return cls(**{**kept, "phases": Phases(**kept["phases"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What a request got and what it cost; `pictures` in seed order. A request that is sent again gets it again."""
+
+    request_id: str
+    pictures: tuple[Picture, ...]
+    cost_micro: int
+    course: Course

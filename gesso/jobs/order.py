@@ -47,9 +47,10 @@ def resolve(
     *,
     models_dir: Path,
     account_id: int = 0,
+    share: int = 1,
     start_image: Pixels | None = None,
 ) -> Order:
-    """The order that this request of this account is, its job to be known as `request_id`.
+    """The order that this request of this account with this share is, its job to be known as `request_id`.
 
     `start_image` is what the parameter `image` names, read and brought to its final size; the picture gets the same.
 
@@ -83,8 +84,9 @@ def resolve(
         start=start,
         refinement=refinement,
         account=account_id,
+        share=share,
     )
-    cost = valid.endpoint.price_microcredits * len(seeds)
+    cost = valid.endpoint.price.of(paint.steps, paint.width * paint.height) * len(seeds)
     return Order(paint, valid.endpoint.slug, cost, asked.told, negative_prompt, _request(valid, seeds[0]))
 
 

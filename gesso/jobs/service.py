@@ -1,37 +1,69 @@
 """What happens to a request: price -> reserve -> enqueue -> await -> store -> capture or release.
 
-The price stands in the order. Each job runs in a task of its own, so that whatever happens to whoever asked, its end is
-written: charged for what was delivered, or released.
+The price stands in the order; from the reservation to the end `workshop.py` does the work, in a task of its own for
+each job. Here is who waits for which, what was asked before, and what servers that are gone left behind.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+import math
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
 
 import structlog
 
 from gesso.accounts.keys import Caller
-from gesso.engine.messages import Finished, Painted, Pixels, Timings
-from gesso.errors import Conflict, DeadlineExceeded, GessoError, PaintingFailed, ServiceUnavailable
-from gesso.imaging.png import encode_png
-from gesso.jobs.books import Books
-from gesso.jobs.delivery import Delivery, Phases, Picture
-from gesso.jobs.infotext import infotext
+from gesso.engine.messages import Pixels
+from gesso.errors import Cancelled, Conflict, DeadlineExceeded, NotFound, ServiceUnavailable
+from gesso.imaging.png import decode_png, encode_png
+from gesso.jobs.audience import Audience
+from gesso.jobs.books import Books, Resumed
+from gesso.jobs.delivery import Delivery
 from gesso.jobs.order import Order
 from gesso.jobs.ports import Engine
-from gesso.jobs.queue import Queue, Ticket
-from gesso.jobs.records import LEASE
+from gesso.jobs.queue import Queue
+from gesso.jobs.records import LEASE, SavedJob, Tokens
+from gesso.jobs.retries import AskedAlready, Retry
+from gesso.jobs.workshop import Note, Workshop, before, completed
 from gesso.storage.database import Database
 from gesso.storage.objects import PictureFolder
 from gesso.storage.presence import Presence
 
 log = structlog.get_logger()
 
-T = TypeVar("T")
+OrderAgain = Callable[[SavedJob, Caller, Pixels | None], Order]
+"""Of a job, whoever asked for it, and its start image where it has one."""
+
+LOOK: Final = 0.25
+"""Seconds between two looks at what another server is working on."""
+SWEEP: Final = 3600
+"""Seconds between two looks for what has been kept long enough."""
 
 
-Note = Callable[[Order, Delivery], None]
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A job of this server whose request may come again."""
+
+    job_id: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long pictures and jobs are kept after their end; None: for ever. A job's end is its pictures' too."""
+
+    pictures: timedelta | None = None
+    jobs: timedelta | None = None
+
+
+FOR_EVER: Final = Retention()
+
+
+def _never(job: SavedJob, _: Caller, __: Pixels | None) -> Order:
+    """Nobody can."""
+    raise ServiceUnavailable(f"The server stopped while it worked on {job.id}.")
 
 
 def _unnoted(_: Order, __: Delivery) -> None:
@@ -39,8 +71,10 @@ def _unnoted(_: Order, __: Delivery) -> None:
 
 
 class Service:
-    """Jobs of this server, each in the database from before its work until after its end. `note` is told of every
-    delivery.
+    """Jobs of this server, each in the database from before its work until after its end.
+
+    `order_again` makes the order that a job was, which another server had begun; such a job may take `longest` seconds.
+    `note` is told of every delivery.
     """
 
     def __init__(
@@ -50,178 +84,187 @@ class Service:
         engine: Engine,
         queue: Queue,
         presence: Presence,
+        order_again: OrderAgain = _never,
         note: Note = _unnoted,
+        retention: Retention = FOR_EVER,
+        longest: float = 300,
     ) -> None:
         self._books = Books(database, pictures, presence)
+        self._workshop = Workshop(self._books, pictures, engine, queue, note)
         self._pictures = pictures
-        self._engine = engine
-        self._queue = queue
         self._presence = presence
-        self._note = note
-        self._jobs: dict[str, asyncio.Task[Delivery]] = {}
+        self._order_again = order_again
+        self._retention = retention
+        self._longest = longest
+        self._jobs: dict[str, Audience] = {}
+        self._named: dict[tuple[int, str], Named] = {}
         self._keeper: asyncio.Task[None] | None = None
+        self._judges_from = -math.inf
 
     async def start(self) -> None:
-        """Fail and release what servers that are gone left behind, and go on watching for that."""
+        """Resume or release what servers that are gone left behind, and go on watching for that."""
         self._presence.enter()
         await self._recover()
         self._keeper = asyncio.create_task(self._keep_books())
 
     async def stop(self) -> None:
-        """Cancel and release what still runs; returns when that is written."""
-        tasks = [*self._jobs.values(), *([self._keeper] if self._keeper else [])]
-        for task in tasks:
-            _cancel_once(task)
+        """Cancel what still runs, and release it or leave it to the next server; returns when that is written."""
+        self._workshop.is_closing = True
+        audiences = [*self._jobs.values()]
+        for audience in audiences:
+            audience.stop()
+        tasks: list[asyncio.Task[Any]] = [audience.job for audience in audiences]
+        if self._keeper:
+            self._keeper.cancel()
+            tasks.append(self._keeper)
         if tasks:
             await asyncio.wait(tasks)
         self._presence.leave()
 
-    async def paint(self, caller: Caller, order: Order, deadline: float) -> Delivery:
+    async def balance(self, caller: Caller) -> int:
+        """What the account has now, in micro-credits."""
+        return await self._books.balance(caller)
+
+    async def paint(self, caller: Caller, order: Order, deadline: float, retry: Retry | None = None) -> Delivery:
         """Paint, store and charge. `deadline` is a time of the event loop's clock.
 
-        Cancelling this call cancels the job, which is not charged then.
+        Cancelling this call cancels the job, which is not charged then, unless somebody else waits for it. `retry`:
+        what the request is known by when it comes again; where it came before, this is the answer that it got.
 
         Raises:
-            QueueFull, InsufficientCredits: at once.
+            QueueFull, InsufficientCredits, Conflict: at once.
+            NotFound: the pictures of an equal request are not kept any more.
             DeadlineExceeded: the deadline passed; the work was stopped and is not charged.
             BadRequest, ServiceUnavailable, PaintingFailed: as the engine says.
         """
         if order.id in self._jobs:
             raise Conflict(f"There is a job {order.id} already.")
-        job = self._jobs[order.id] = asyncio.create_task(self._run(caller, order, deadline))
-        job.add_done_callback(lambda _: self._jobs.pop(order.id))
+        if retry is None:
+            return await self._heard(self._begin(caller, order.id, None, self._run(caller, order, deadline, None)))
+        while True:
+            before = await self.delivered_before(caller, retry, deadline)
+            if before is not None:
+                return before
+            if (caller.account_id, retry.name) in self._named:
+                continue
+            with suppress(AskedAlready):  # of another server, a moment ago
+                work = self._run(caller, order, deadline, retry)
+                return await self._heard(self._begin(caller, order.id, retry, work))
+
+    async def delivered_before(self, caller: Caller, retry: Retry, deadline: float) -> Delivery | None:
+        """What the same request got when it came before, which may still be worked on; None where it did not come, or
+        failed. Raises Conflict where this name was given to another request, NotFound where nothing is kept of it."""
+        async with before(deadline, "The same request is still being worked on; send it again to hear of its end."):
+            while True:
+                named = self._named.get((caller.account_id, retry.name))
+                if named is not None:
+                    retry.check(named.digest)
+                    # Another server has the job, or nobody waited for it any more, or not for as long as this one does.
+                    with suppress(AskedAlready, Cancelled, DeadlineExceeded):
+                        return await self._heard(self._jobs[named.job_id])
+                    await asyncio.sleep(0)
+                    continue
+                asked = await self._books.asked(caller.account_id, retry)
+                if asked is None:
+                    return None
+                if asked.is_done:
+                    return await self._books.delivery(asked.job_id)
+                await asyncio.sleep(LOOK)  # another server works on it
+
+    async def _heard(self, audience: Audience) -> Delivery:
+        """What the job delivers."""
         try:
-            return await asyncio.shield(job)
-        except asyncio.CancelledError:
-            if job.cancelled() and not _is_being_cancelled():
+            return await audience.listen()
+        except Cancelled:
+            if self._workshop.is_closing:
                 raise ServiceUnavailable("The server is stopping; this request is not charged.", 10) from None
-            _cancel_once(job)
-            await asyncio.wait([job])
             raise
 
-    async def _run(self, caller: Caller, order: Order, deadline: float) -> Delivery:
-        with self._queue.ticket(caller.account_id, len(order.paint.seeds)) as ticket:
-            try:
-                async with _before(deadline):
-                    tokens = await _completed(self._books.reserve(caller, order))
-                    images, waited, end = await self._await(order, ticket)
-                    painted_at = _now()
-                    pictures = await _completed(self._store(order, tokens, images))
-                    phases = _phases(waited, end.timings, _now() - painted_at)
-                remaining = await _completed(self._capture(caller, order))
-            except BaseException as error:
-                await _completed(self._release(order, error))
-                raise
-        company = end.timings.company
-        delivery = Delivery(order.id, pictures, order.cost_micro, remaining, end.seconds, phases, company)
-        self._note(order, delivery)
-        return delivery
+    def _begin(self, caller: Caller, job_id: str, retry: Retry | None, work: Coroutine[Any, Any, Delivery]) -> Audience:
+        """In a task of its own."""
+        job = asyncio.create_task(work)
+        audience = self._jobs[job_id] = Audience(job)
+        name = (caller.account_id, retry.name) if retry else None
+        if name and retry:
+            self._named[name] = Named(job_id, retry.digest)
 
-    async def _await(self, order: Order, ticket: Ticket) -> tuple[list[Pixels], float, Finished]:
-        """The images of the order, by number, the seconds that it waited before the engine, and what that says of it.
+        def end(job: asyncio.Task[Delivery]) -> None:
+            del self._jobs[job_id]
+            if name and self._named[name].job_id == job_id:
+                del self._named[name]
+            if not job.cancelled():
+                job.exception()  # nobody may have listened
 
-        A cancellation arrives within the engine's own iterator, which is told by it.
-        """
-        waiting_since = _now()
-        images: dict[int, Pixels] = {}
-        end = None
-        async with ticket.turn():
-            waited = _now() - waiting_since
-            await _completed(self._books.begin(order.id))
-            async for event in self._engine.paint(order.paint):
-                match event:
-                    case Painted():
-                        images[event.image] = event.pixels
-                    case Finished():
-                        end = event
-        if end is None or len(images) != len(order.paint.seeds):
-            raise PaintingFailed(f"The engine painted {len(images)} of {len(order.paint.seeds)} images.")
-        return [images[image] for image in sorted(images)], waited, end
+        job.add_done_callback(end)
+        return audience
 
-    async def _store(self, order: Order, tokens: Sequence[str], images: Sequence[Pixels]) -> tuple[Picture, ...]:
-        seeds, paint = order.paint.seeds, order.paint
-        texts = [infotext(order, seed) for seed in seeds]
-        pngs = await asyncio.gather(*(asyncio.to_thread(encode_png, *one) for one in zip(images, texts, strict=True)))
-        for token, png in zip(tokens, pngs, strict=True):
-            await self._pictures.put(token, png)
-        together = zip(tokens, seeds, pngs, strict=True)
-        return tuple(Picture(token, seed, paint.width, paint.height, png) for token, seed, png in together)
+    async def _run(self, caller: Caller, order: Order, deadline: float, retry: Retry | None) -> Delivery:
+        async def reserve() -> Tokens:
+            tokens = await self._books.reserve(caller, order, retry)
+            if tokens.start and order.paint.start:
+                await self._pictures.put(
+                    tokens.start, await asyncio.to_thread(encode_png, order.paint.start.pixels, "")
+                )
+            return tokens
 
-    async def _capture(self, caller: Caller, order: Order) -> int:
-        remaining = await self._books.capture(caller, order)
-        if remaining is None:
-            raise ServiceUnavailable("The server was away for too long while it worked on this; it is not charged.")
-        return remaining
+        return await self._workshop.perform(caller, order, deadline, reserve, resumes=retry is not None)
 
-    async def _release(self, order: Order, error: BaseException) -> None:
-        match error:
-            case asyncio.CancelledError():
-                await self._books.release(order.id, "cancelled", "The caller went away, or the server was stopped.")
-            case GessoError():
-                await self._books.release(order.id, "failed", error.sentence)
-            case _:
-                await self._books.release(order.id, "failed", f"Unforeseen: {type(error).__name__}")
-        await self._discard()
+    async def _resume(self, resumed: Resumed) -> Delivery:
+        """What another server had begun: the same request, seed and names of pictures, already paid for."""
+        job = resumed.job
+
+        async def reserved() -> Tokens:
+            return job.tokens
+
+        try:
+            for token in job.tokens.pictures:
+                await self._pictures.clean(token)
+            start = await self._start_image(job.tokens.start) if job.tokens.start else None
+            order = await asyncio.to_thread(self._order_again, job, resumed.caller, start)
+        except BaseException as error:
+            await completed(self._workshop.release(job.id, error, resumes=True))
+            raise
+        deadline = _now() + self._longest
+        return await self._workshop.perform(resumed.caller, order, deadline, reserved, resumes=True, was_taken=True)
+
+    async def _start_image(self, token: str) -> Pixels:
+        try:
+            return decode_png(await self._pictures.read(token))
+        except NotFound:
+            raise ServiceUnavailable("The server stopped before the start image was kept.") from None
 
     async def _recover(self) -> None:
-        lost = await self._books.recover(self._jobs)
-        if lost:
-            log.warning("released jobs that nobody worked on", jobs=lost)
-        await self._discard()
-
-    async def _discard(self) -> None:
-        try:
-            await self._books.discard()
-        except ServiceUnavailable as error:
-            log.warning("pictures that nobody paid for cannot be deleted yet", reason=error.sentence)
+        await self._workshop.write_ends()
+        recovered = await self._books.recover(self._jobs, judges=_now() >= self._judges_from)
+        for one in recovered.resumed:
+            self._begin(one.caller, one.job.id, one.retry, self._resume(one))
+        if recovered.released or recovered.resumed:
+            counts = {"released": recovered.released, "resumed": len(recovered.resumed)}
+            log.warning("took over jobs that nobody worked on", **counts)
+        await self._workshop.discard()
 
     async def _keep_books(self) -> None:
-        """Stay known as alive, and look after those who are not."""
+        """Stay known as alive, look after those who are not, and delete what has been kept long enough."""
+        swept = -math.inf
         while True:
-            await asyncio.sleep(LEASE.total_seconds() / 6)
             try:
                 await self._books.renew()
                 await self._recover()
+                if _now() > swept + SWEEP:
+                    await self._sweep()
+                    swept = _now()
+            except ServiceUnavailable as error:
+                log.warning("the books cannot be kept; trying again", reason=error.sentence)
+                # Others could not renew their leases either, and are given the time to.
+                self._judges_from = _now() + LEASE.total_seconds()
             except Exception:
-                log.exception("the leases of jobs could not be renewed; trying again")
+                log.exception("the books could not be kept; trying again")
+            await asyncio.sleep(LEASE.total_seconds() / 6)
 
-
-def _phases(waited: float, timings: Timings, write: float) -> Phases:
-    return Phases(waited + timings.queue, timings.encode, timings.denoise, timings.decode, write)
-
-
-@asynccontextmanager
-async def _before(deadline: float) -> AsyncIterator[None]:
-    """Raises DeadlineExceeded in place of what is cancelled when the deadline passes."""
-    limit = asyncio.timeout_at(deadline)
-    try:
-        async with limit:
-            yield
-    except TimeoutError:
-        if not limit.expired():
-            raise
-        raise DeadlineExceeded("The request was not done before its deadline; it was stopped, not charged.") from None
-
-
-async def _completed(work: Coroutine[Any, Any, T]) -> T:
-    """Does all of the work even when cancelled meanwhile, and is cancelled after it."""
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        raise
-
-
-def _cancel_once(task: asyncio.Task[Any]) -> None:
-    """A second cancellation would disturb what the first one has set going."""
-    if not task.cancelling():
-        task.cancel()
-
-
-def _is_being_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+    async def _sweep(self) -> None:
+        deleted = await self._books.sweep(self._retention.pictures, self._retention.jobs)
+        if deleted:
+            log.info("deleted pictures that had been kept long enough", pictures=deleted)
 
 
 def _now() -> float:

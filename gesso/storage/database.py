@@ -1,42 +1,51 @@
 """The database: what reads and what writes, as functions of a connection, and tables brought up to date at the start.
 
 Functions are synchronous and run in threads of this module's: what they cost is not waiting but many small steps, which
-an event loop would take one by one. All that is SQLite's own is in `_make_file`, `_tune_sqlite` and `writer`.
+an event loop would take one by one. What is a database's own is in `sqlite` and `postgresql`.
 """
 
 import asyncio
 import sqlite3
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
-from functools import partial
-from pathlib import Path
-from typing import Any, Final, TypeVar
+from contextlib import contextmanager
+from typing import Final, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, text
-from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, InvalidRequestError, ProgrammingError
+import structlog
+from sqlalchemy import URL, Connection, inspect, make_url, text
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    InvalidRequestError,
+    PendingRollbackError,
+    ProgrammingError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from gesso.errors import ServiceUnavailable, SettingsError
-from gesso.storage.flusher import Flusher, flush_file
+from gesso.storage import postgresql, sqlite
+from gesso.storage.access import Access, Step
+from gesso.storage.flusher import Flusher
 from gesso.storage.tables import REVISION
 from gesso.storage.writer import Writer
 
+log = structlog.get_logger()
+
 T = TypeVar("T")
 
-LOCK_TIMEOUT_MS: Final = 10_000
-"""How long to wait for another process (a command line) to finish writing."""
 READERS: Final = 4
 
 
 class Database:
-    """One database, as all tasks of an event loop share it."""
+    """One database, as all tasks of an event loop share it. `name`: its URL, without a password."""
 
-    def __init__(self, engine: Engine, flusher: Flusher) -> None:
-        self._engine = engine
-        self._flusher = flusher
-        self._writer = Writer(engine, flusher.soon)
+    def __init__(self, access: Access, flush_first: Step) -> None:
+        self.name = _shown(access.reading.url)
+        self._engine = access.reading
+        self._flusher = Flusher((flush_first, *access.flushes))
+        self._writer = Writer(access.writing, self._flusher.soon)
         self._readers = ThreadPoolExecutor(READERS, "database-reader")
 
     async def read(self, work: Callable[[Connection], T]) -> T:
@@ -69,7 +78,7 @@ class Database:
         self._engine.dispose()
 
 
-async def open_database(url: str, flush_first: Callable[[], None] = lambda: None) -> Database:
+async def open_database(url: str, flush_first: Step = lambda: None) -> Database:
     """The database at this SQLAlchemy URL, made if it is not there, with its tables at the newest revision.
 
     `flush_first`: brings to the disk what must not be missing when the database says that it is there.
@@ -77,75 +86,53 @@ async def open_database(url: str, flush_first: Callable[[], None] = lambda: None
     Raises SettingsError for a URL that means nothing and a database that a newer Gesso has changed,
     ServiceUnavailable where it cannot be used.
     """
-    engine = _connect(url)
-    path = await asyncio.to_thread(_make_file, engine.url)
-    _tune_sqlite(engine)
-    journal = path.with_name(f"{path.name}-wal")
-    database = Database(engine, Flusher((flush_first, partial(flush_file, journal))))
+    access = await asyncio.to_thread(_connect, url)
     try:
-        await database.write(_upgrade)
+        with _outage_told():
+            await asyncio.to_thread(_bring_up_to_date, access)
+    except ProgrammingError as error:
+        access.reading.dispose()
+        reason = str(error.orig).strip().partition("\n")[0]
+        raise SettingsError(f"setting database_url: the tables cannot be made there: {reason}") from None
     except BaseException:
-        await database.close()
+        access.reading.dispose()
         raise
-    return database
+    return Database(access, flush_first)
 
 
-def _connect(url: str) -> Engine:
+def _connect(text: str) -> Access:
     try:
-        engine = create_engine(url)
-    except (ArgumentError, InvalidRequestError, ModuleNotFoundError) as error:
+        url = make_url(text)
+        with _outage_told():
+            match url.drivername:
+                case "sqlite" | "sqlite+pysqlite":
+                    return sqlite.connect(url)
+                case "postgresql" | "postgres" | "postgresql+psycopg":
+                    return postgresql.connect(url)
+    except (ArgumentError, InvalidRequestError, ValueError) as error:
         raise SettingsError(f"setting database_url: {error}") from None
-    if (engine.dialect.name, engine.dialect.driver) != ("sqlite", "pysqlite"):
-        raise SettingsError(f"setting database_url = {url!r}: SQLite alone is served yet, as sqlite:////path/to/file")
-    return engine
+    raise SettingsError(
+        f"setting database_url = {_shown(url)!r}: sqlite:////path/to/file can be used, and "
+        "postgresql://user:password@host/name"
+    )
 
 
-def _make_file(url: URL) -> Path:
-    """The SQLite file, keeping a write-ahead log."""
-    if not url.database or url.database == ":memory:":
-        raise SettingsError(f"setting database_url = {str(url)!r}: SQLite needs a file")
-    folder = Path(url.database).parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SettingsError(f"The folder {folder} of the database cannot be made: {error.strerror}") from None
-    with _outage_told(), closing(sqlite3.connect(url.database)) as connection:
-        _keep_log(connection)
-    return Path(url.database).resolve()  # SQLite keeps the log beside the file that a link leads to
+def _shown(url: URL) -> str:
+    """Without what may be secret, in the password or behind a question mark."""
+    return url.set(query={}).render_as_string(hide_password=True)
 
 
-def _keep_log(connection: sqlite3.Connection) -> None:
-    """Everywhere else SQLite waits for other processes by itself; for this change it has to be asked again."""
-    give_up = time.monotonic() + LOCK_TIMEOUT_MS / 1000
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
+def _bring_up_to_date(access: Access) -> None:
+    with access.reading.connect() as connection:
+        if _revision(connection) == REVISION:
             return
-        except sqlite3.OperationalError as error:
-            busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-            if not busy or time.monotonic() > give_up:
-                raise
-            time.sleep(0.01)
-
-
-def _tune_sqlite(engine: Engine) -> None:
-    @event.listens_for(engine, "connect")
-    def connected(connection: Any, _record: object) -> None:
-        connection.isolation_level = None  # Python's module begins transactions late; `begun` does it instead
-        cursor = connection.cursor()
-        cursor.execute(f"PRAGMA busy_timeout = {LOCK_TIMEOUT_MS}")
-        cursor.execute("PRAGMA synchronous = NORMAL")  # no flush at a commit: `flusher` sees to that
-        cursor.execute("PRAGMA foreign_keys = ON")
-        cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def begun(connection: Connection) -> None:
-        # a writer that begins as a reader has to give up when another process writes before it does
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("writes") else "BEGIN")
+    with access.upgrading.begin() as connection:
+        _upgrade(connection)
+    access.upgrading.dispose()
 
 
 def _upgrade(connection: Connection) -> None:
-    if _revision(connection) == REVISION:
+    if _revision(connection) == REVISION:  # meanwhile, by another server
         return
     # here, because most starts do without it and it takes longer to import than they may
     from alembic.util import CommandError
@@ -165,15 +152,22 @@ def _revision(connection: Connection) -> str | None:
     return revision
 
 
+def _told(error: Exception) -> str:
+    """What SQLite says of itself is for everybody; PostgreSQL's names its host and user, which is for the log."""
+    said = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(said, sqlite3.Error):
+        return f": {said}"
+    log.error("the database cannot be used", reason=str(said).strip())
+    return ""
+
+
 @contextmanager
 def _outage_told() -> Iterator[None]:
     try:
         yield
     except (IntegrityError, DataError, ProgrammingError):
         raise  # what was asked of it was wrong
-    except DBAPIError as error:
-        raise ServiceUnavailable(f"The database cannot be used: {error.orig}", retry_after=5) from error
-    except sqlite3.Error as error:
-        raise ServiceUnavailable(f"The database cannot be used: {error}", retry_after=5) from error
+    except (DBAPIError, sqlite3.Error, PendingRollbackError) as error:
+        raise ServiceUnavailable(f"The database cannot be used{_told(error)}.", retry_after=5) from error
     except PoolTimeoutError as error:
         raise ServiceUnavailable("The database does not keep up with the requests.", retry_after=5) from error

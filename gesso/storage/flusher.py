@@ -9,11 +9,13 @@ just then may leave a charge whose picture was not on the disk yet.)
 import ctypes
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import structlog
+
+from gesso.storage.access import Step
 
 MOMENT: Final = 0.1
 """Seconds."""
@@ -24,7 +26,7 @@ log = structlog.get_logger()
 class Flusher:
     """Takes `steps`, in order, whenever something was written since the last time, in a thread of its own."""
 
-    def __init__(self, steps: Sequence[Callable[[], None]]) -> None:
+    def __init__(self, steps: Sequence[Step]) -> None:
         self._steps = steps
         self._written, self._closing = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="flusher")

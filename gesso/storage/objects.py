@@ -47,9 +47,13 @@ class PictureFolder:
         """Forget a picture, if there is one. Raises ServiceUnavailable where the system does not let us."""
         path = self._path(token)
         try:
-            await asyncio.to_thread(path.unlink, missing_ok=True)
+            await asyncio.to_thread(_delete, path)
         except OSError as error:
             raise ServiceUnavailable(f"The picture cannot be deleted: {error.strerror}.", retry_after=60) from error
+
+    async def clean(self, token: str) -> None:
+        """Forget what a server that was killed left half written under this name; what is whole stays."""
+        await asyncio.to_thread(_delete_parts, self._path(token))
 
     def flush(self) -> None:
         """Everything that was put so far is on the disk when this returns."""
@@ -62,10 +66,20 @@ class PictureFolder:
         return self._folder / token[:2] / f"{token}.png"
 
 
+def _delete(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    _delete_parts(path)
+
+
+def _delete_parts(path: Path) -> None:
+    for part in path.parent.glob(f"{path.stem}.*.part"):
+        part.unlink(missing_ok=True)
+
+
 def _write(path: Path, data: bytes) -> None:
     """All of `data` appears under `path` at once, or nothing does."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".part")
+    partial = path.with_suffix(f".{secrets.token_hex(4)}.part")  # whoever is to write it again finds another's there
     try:
         with partial.open("xb") as file:
             file.write(data)

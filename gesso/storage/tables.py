@@ -25,7 +25,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISION: Final = "0001"
+REVISION: Final = "0002"
 """Of the migrations, the one that leads to these tables."""
 
 metadata = MetaData(
@@ -57,10 +57,18 @@ accounts = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("name", String(100), nullable=False, unique=True),
+    Column("role", String(8), nullable=False),
     Column("unlimited", Boolean, nullable=False),
     Column("balance_micro", BigInteger, nullable=False),
+    Column("free_micro", BigInteger, nullable=False),
+    Column("rate", String(100)),
+    Column("running", Integer),
+    Column("waiting", Integer),
+    Column("share", Integer, nullable=False),
     Column("created", Moment, nullable=False),
+    CheckConstraint("role IN ('owner', 'member')", name="role_known"),
     CheckConstraint("unlimited OR balance_micro >= 0", name="balance_not_negative"),
+    CheckConstraint("free_micro >= 0 AND (unlimited OR free_micro <= balance_micro)", name="free_within_balance"),
 )
 
 api_keys = Table(
@@ -71,8 +79,13 @@ api_keys = Table(
     Column("digest", String(64), nullable=False, unique=True),
     Column("prefix", String(16), nullable=False),
     Column("replies", String(8)),
+    Column("models", JSON(none_as_null=True)),
+    Column("rate", String(100)),
     Column("created", Moment, nullable=False),
+    Column("expires", Moment),
+    Column("rotated", Boolean, nullable=False),
     Column("revoked", Moment),
+    Column("used", Moment),
 )
 
 jobs = Table(
@@ -86,6 +99,8 @@ jobs = Table(
     Column("cost_micro", BigInteger, nullable=False),
     Column("status", String(10), nullable=False),
     Column("problem", Text),
+    Column("delivery", JSON(none_as_null=True)),
+    Column("resumes", Boolean, nullable=False),
     Column("attempt", Integer, nullable=False),
     Column("owner", String(64), nullable=False),
     Column("lease_until", Moment, nullable=False),
@@ -93,6 +108,18 @@ jobs = Table(
     Column("updated", Moment, nullable=False),
     CheckConstraint("status IN ('queued', 'running', 'done', 'failed', 'cancelled')", name="status_known"),
     Index(None, "status", "lease_until"),
+    Index(None, "status", "updated"),
+)
+
+# By what a caller calls a request that it may send twice. Like the ledger it outlives jobs that are made again.
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("account_id", ForeignKey(accounts.c.id), primary_key=True),
+    Column("name", String(255), primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("job_id", String(64), nullable=False),
+    Column("created", Moment, nullable=False, index=True),
 )
 
 # An entry outlives its job: jobs hold prompts and may be forgotten, money may not. So `job_id` is no foreign key.
@@ -100,15 +127,19 @@ ledger_entries = Table(
     "ledger_entries",
     metadata,
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
-    Column("account_id", ForeignKey(accounts.c.id), nullable=False, index=True),
+    Column("account_id", ForeignKey(accounts.c.id), nullable=False),
     Column("job_id", String(64)),
     Column("kind", String(8), nullable=False),
     Column("amount_micro", BigInteger, nullable=False),
+    Column("free_micro", BigInteger, nullable=False),
+    Column("note", String(200)),
     Column("created", Moment, nullable=False),
+    Index(None, "account_id", "created"),
     UniqueConstraint("job_id", "kind"),
     CheckConstraint("kind IN ('grant', 'reserve', 'capture', 'release')", name="kind_known"),
     CheckConstraint("kind = 'grant' OR amount_micro >= 0", name="amount_not_negative"),
     CheckConstraint("(kind = 'grant') = (job_id IS NULL)", name="job_named"),
+    CheckConstraint("abs(free_micro) <= abs(amount_micro)", name="free_within_amount"),
 )
 
 # Rows are written before the work, so that after a crash every file that a job may have left is known by name.

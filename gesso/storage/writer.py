@@ -1,7 +1,8 @@
-"""SQLite's one writer: transactions in the order in which they come, as many in one commit as wait for it.
+"""A server's one writer: transactions in the order in which they come, as many in one commit as wait for it.
 
-A transaction that fails is undone by itself; the others of its commit stay. A commit waits for no disk (`flusher`):
-what a power cut loses of the last moment is lost whole, a job with its reservation and its charge.
+A transaction that fails is undone by itself; the others of its commit stay. On SQLite a commit waits for no disk
+(`flusher`): what a power cut loses of the last moment is lost whole, a job with its reservation and its charge. On
+PostgreSQL it waits as that server's settings say, and a power cut loses nothing.
 """
 
 import queue
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
 Work = Callable[[Connection], Any]
 
@@ -39,7 +40,7 @@ class Writer:
     """Writes through `engine`, in a thread of its own, until it is closed; `committed` is told of every commit."""
 
     def __init__(self, engine: Engine, committed: Callable[[], None]) -> None:
-        self._engine = engine.execution_options(writes=True)
+        self._engine = engine
         self._committed = committed
         self._waiting: queue.SimpleQueue[_Transaction | None] = queue.SimpleQueue()
         self._closing, self._is_closed = threading.Lock(), False
@@ -113,9 +114,9 @@ def _attempted(transaction: _Transaction, connection: Connection) -> list[tuple[
 
 
 def _undo(connection: Connection, error: BaseException) -> None:
-    """Raises what the database said where all of the commit is undone already, as SQLite does when a disk is full."""
+    """Raises what the database said where all of the commit is undone already: a disk is full, a connection lost."""
     try:
         connection.exec_driver_sql("ROLLBACK TO attempt")
         connection.exec_driver_sql("RELEASE attempt")
-    except DBAPIError as undone:
+    except (DBAPIError, PendingRollbackError) as undone:
         raise (error if isinstance(error, DBAPIError) else undone) from None

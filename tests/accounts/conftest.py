@@ -1,5 +1,5 @@
-"""The database of the storage tests."""
+"""The databases of the storage tests."""
 
-from tests.storage.conftest import database, database_url, empty_database
+from tests.storage.conftest import database, database_url, empty_database, postgresql_server
 
-__all__ = ["database", "database_url", "empty_database"]
+__all__ = ["database", "database_url", "empty_database", "postgresql_server"]

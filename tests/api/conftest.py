@@ -5,6 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.api.house import House
+from tests.storage.conftest import database_url, empty_database, postgresql_server
+
+__all__ = ["database_url", "empty_database", "postgresql_server"]
 
 
 @pytest.fixture(scope="package")

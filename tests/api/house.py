@@ -6,18 +6,22 @@ import io
 import json
 import socket
 import threading
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import httpx2
 import uvicorn
 from PIL import Image
+from sqlalchemy import Connection, Select
 
 from gesso.accounts import ledger
+from gesso.accounts.accounts import ALL, Accounts, Allowance
 from gesso.accounts.credit import MICRO_PER_CREDIT
-from gesso.accounts.keys import KeyReplies, Keys
+from gesso.accounts.keys import ANYTHING, Keys, Scope
+from gesso.accounts.rate_limits import open_rates
 from gesso.api.application import create_api
 from gesso.api.metrics import Metrics
 from gesso.api.parts import Parts
@@ -29,6 +33,7 @@ from gesso.imaging.decode import Decoder
 from gesso.imaging.fetch import Fetcher
 from gesso.jobs.ports import Engine
 from gesso.jobs.queue import Queue
+from gesso.jobs.resuming import order_again
 from gesso.jobs.service import Service
 from gesso.settings import Settings
 from gesso.storage.database import Database, open_database
@@ -93,17 +98,35 @@ class House:
         """The result of `work`, done in the server's own loop."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(20)
 
-    def new_key(self, account: str, credits: float = 1000, replies: KeyReplies | None = None) -> str:
+    def new_key(self, account: str, credits: float = 1000, scope: Scope = ANYTHING, allowance: Allowance = ALL) -> str:
         """The key of a new account with so many credits."""
-        self.do(self.keys.create_account(account, round(credits * MICRO_PER_CREDIT)))
-        return self.do(self.keys.create_key(account, replies))
+        self.do(self.accounts.create(account, round(credits * MICRO_PER_CREDIT), allowance=allowance))
+        return self.do(self.keys.create(account, scope))
 
     def balance(self, account: str) -> float:
         """Credits left."""
         return self.do(self._balance(account)) / MICRO_PER_CREDIT
 
+    def give(self, account: str, credits: float) -> None:
+        """So many more."""
+        found = self.do(self.accounts.find(account))
+        work = partial(ledger.grant, account_id=found.id, micro=round(credits * MICRO_PER_CREDIT))
+        self.write(work)
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """What `work` makes of the database."""
+        return self.do(self._database.read(work))
+
+    def write(self, work: Callable[[Connection], object]) -> None:
+        """Do this to the database."""
+        self.do(self._database.write(work))
+
+    def ask(self, query: Select[tuple[T]]) -> T:
+        """The one value that the database has for this."""
+        return self.read(lambda connection: connection.execute(query).scalar_one())
+
     async def _balance(self, account: str) -> int:
-        found = await self.keys.account(account)
+        found = await self.accounts.find(account)
         return await self._database.read(lambda connection: ledger.balance(connection, found.id))
 
     async def _serve(self) -> None:
@@ -126,22 +149,27 @@ class House:
             stack.push_async_callback(self.engine.stop)
             self._database: Database = await open_database(self.settings.database)
             stack.push_async_callback(self._database.close)
-            self.keys = Keys(self._database)
+            self.accounts, self.keys = Accounts(self._database), Keys(self._database)
             self.key = await self.keys.bootstrap() or ""
+            rates = open_rates(self.settings.rate, self.settings.redis_url)
+            stack.push_async_callback(rates.close)
             decoder = Decoder()
             stack.push_async_callback(decoder.stop)
             self.pictures = PictureFolder(self.settings.pictures_dir)
             queue = Queue(self.settings.queue_per_account, self.settings.queue_total)
             presence = Presence(self.settings.data_dir / "servers")
             metrics = Metrics(lambda: self.engine.state, queue)
-            service = Service(self._database, self.pictures, self.engine, queue, presence, metrics.delivered)
+            live = LiveCatalogue(load_catalogue, self.settings.models / "registry.json")
+            again = partial(order_again, live, self.settings.models)
+            service = Service(self._database, self.pictures, self.engine, queue, presence, again, metrics.delivered)
             await service.start()
             stack.push_async_callback(service.stop)
             fetcher = Fetcher(Guard.opening(self.settings.fetch_allow))
             yield Parts(
                 settings=self.settings,
-                live=LiveCatalogue(load_catalogue, self.settings.models / "registry.json"),
+                live=live,
                 keys=self.keys,
+                rates=rates,
                 service=service,
                 pictures=self.pictures,
                 decoder=decoder,

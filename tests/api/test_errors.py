@@ -54,10 +54,10 @@ def test_another_method_is_not_allowed_and_the_allowed_one_is_named(house: House
 
 
 def test_too_few_credits_are_406_with_balance_and_cost(house: House) -> None:
-    key = house.new_key("poor", credits=0.005)
+    key = house.new_key("poor", credits=0.001)
     sentence = problem(house.paint(**{"x-api-key": key}), 406, "insufficient_credits")
-    assert "0.005" in sentence
-    assert "0.008" in sentence
+    assert "0.001" in sentence
+    assert "0.002" in sentence
 
 
 def test_a_bad_request_is_not_charged(house: House) -> None:

@@ -53,7 +53,7 @@ def test_a_json_reply_has_every_documented_field_and_no_other(house: House) -> N
         "status", "image", "seed", "infer_time", "request_id", "images", "cost", "remaining_credits", "ignored"
     }  # fmt: skip
     assert isinstance(content["infer_time"], float)
-    assert content["cost"] == 0.008
+    assert content["cost"] == 0.002
     assert content["remaining_credits"] == 999999999
 
 
@@ -61,7 +61,7 @@ def test_every_success_has_the_documented_headers(house: House) -> None:
     for accept in ("application/json", "image/jpeg", "image/png", "image/webp"):
         headers = house.paint(Accept=accept).headers
         assert headers["x-remaining-credits"] == "999999999"
-        assert headers["x-cost"] == "0.008"
+        assert headers["x-cost"] == "0.002"
         assert float(headers["x-generation-time"]) >= 0
         assert headers["x-seed-value"] == "7"
         metadata = json.loads(headers["x-output-metadata"])
@@ -93,10 +93,10 @@ def test_the_request_id_is_the_same_in_header_and_body(house: House) -> None:
 def test_credits_are_charged_and_told(house: House) -> None:
     key = house.new_key("payer", credits=1)
     reply = house.paint(body=SMALL | {"samples": 2}, **{"x-api-key": key})
-    assert reply.json()["cost"] == 0.016
-    assert reply.json()["remaining_credits"] == 0.984
-    assert reply.headers["x-remaining-credits"] == "0.984"
-    assert house.balance("payer") == 0.984
+    assert reply.json()["cost"] == 0.004
+    assert reply.json()["remaining_credits"] == 0.996
+    assert reply.headers["x-remaining-credits"] == "0.996"
+    assert house.balance("payer") == 0.996
 
 
 def test_several_samples_come_as_lists_in_seed_order(house: House) -> None:

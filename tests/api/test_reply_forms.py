@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from starlette.datastructures import Headers
 
-from gesso.accounts.keys import KeyReplies
+from gesso.accounts.keys import KeyReplies, Scope
 from gesso.api.negotiation import Form, accepted_form, reply_form
 from gesso.catalogue.entries import Returns
 from gesso.settings import Replies
@@ -116,7 +116,7 @@ def test_base64_is_json_whatever_else_was_said(house: House) -> None:
 
 
 def test_a_key_has_its_form(house: House) -> None:
-    key = house.new_key("image lover", replies="image")
+    key = house.new_key("image lover", scope=Scope(replies="image"))
     assert house.paint(**{"x-api-key": key}).headers["content-type"] == "image/jpeg"
 
 

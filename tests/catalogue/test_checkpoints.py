@@ -6,6 +6,7 @@ import pytest
 
 from gesso.catalogue.catalogue import Catalogue, load_catalogue
 from gesso.catalogue.entries import MINI_WEIGHTS
+from gesso.catalogue.price import Price
 from gesso.catalogue.validation import read_request
 from gesso.errors import SettingsError
 
@@ -92,8 +93,22 @@ def test_an_owner_binds_a_checkpoint_of_their_own(tmp_path: Path) -> None:
 
 def test_an_owner_sets_prices_down_to_nothing(tmp_path: Path) -> None:
     catalogue = own(tmp_path, '[prices]\n"sdxl1.0-realvis" = 0\n"sdxl1.0-timeless" = 0.0123\n')
-    assert catalogue.endpoint("sdxl1.0-realvis").price_microcredits == 0
-    assert catalogue.endpoint("sdxl1.0-timeless").price_microcredits == 12_300
+    assert catalogue.endpoint("sdxl1.0-realvis").price == Price(0, 25, 1024 * 1024)
+    assert catalogue.endpoint("sdxl1.0-timeless").price == Price(12_300, 30, 1024 * 1024)
+
+
+@pytest.mark.parametrize(
+    ("said", "price"),
+    [
+        ("0.02", Price(20_000, 25, 1024 * 1024)),
+        ("{ price = 0.02 }", Price(20_000, 25, 1024 * 1024)),
+        ("{ price_for = { steps = 50 } }", Price(8000, 50, None)),
+        ("{ price = 0.02, price_for = { pixels = 262144 } }", Price(20_000, None, 512 * 512)),
+        ("{ price = 0.02, price_for = {} }", Price(20_000)),
+    ],
+)
+def test_an_owner_says_of_a_price_as_much_as_is_to_change(tmp_path: Path, said: str, price: Price) -> None:
+    assert own(tmp_path, f'[prices]\n"sdxl1.0-realvis" = {said}\n').endpoint("sdxl1.0-realvis").price == price
 
 
 def test_an_owner_adds_an_endpoint_from_the_known_fields(tmp_path: Path) -> None:
@@ -106,6 +121,7 @@ def test_an_owner_adds_an_endpoint_from_the_known_fields(tmp_path: Path) -> None
     request = read_request(catalogue.endpoint("my-model"), {"prompt": "a circle"})
     assert request.values == {"prompt": "a circle", "num_inference_steps": 4}
     assert catalogue.endpoint("my-model").base(request.values) == "mine"
+    assert catalogue.endpoint("my-model").price == Price(500_000)
 
 
 ENDPOINT = '[[endpoint]]\nslug = "{slug}"\nname = "M"\ndescription = "M"\nprice = {price}\nreturns = "json"\n'
@@ -119,9 +135,15 @@ WRONG = [
     ('[bindings]\n"sdxl1.0-txt2img/refiner" = "mini-base"', "needs a refiner, 'mini-base' is a base"),
     ('[bindings]\n"sdxl1.0-txt2img" = "sdxl-base-1.0"', "bind 'sdxl1.0-txt2img/refiner' to one of the same family"),
     ('[prices]\n"nope" = 1', "prices: there is no endpoint 'nope'"),
-    ('[prices]\n"sdxl1.0-realvis" = -1', "prices.sdxl1.0-realvis: Input should be greater than or equal to 0"),
-    ('[prices]\n"sdxl1.0-realvis" = inf', "prices.sdxl1.0-realvis: Input should be a finite number"),
+    ('[prices]\n"sdxl1.0-realvis" = -1', "prices.sdxl1.0-realvis.price: Input should be greater than or equal to 0"),
+    ('[prices]\n"sdxl1.0-realvis" = inf', "prices.sdxl1.0-realvis.price: Input should be a finite number"),
     ('[prices]\n"sdxl1.0-realvis" = 0.0000001', "finer than a millionth"),
+    ('[prices]\n"sdxl1.0-realvis" = "cheap"', "prices.sdxl1.0-realvis.price: Input should be a valid number"),
+    ('[prices]\n"sdxl1.0-realvis" = { cost = 1 }', "prices.sdxl1.0-realvis.cost: unknown key"),
+    (
+        '[prices]\n"sdxl1.0-realvis" = { price_for = { steps = 0 } }',
+        "prices.sdxl1.0-realvis.price_for.steps: Input should be greater than 0",
+    ),
     (MINE + "colour = 3", "checkpoint.0.colour: unknown key"),
     (MINE.replace("id =", "name ="), "checkpoint.0.id: is required"),
     (MINE + 'kind = "pickle"', "checkpoint.0.kind: Input should be 'base', 'refiner', 'vae' or 'lora'"),
@@ -149,6 +171,10 @@ WRONG = [
     (ENDPOINT.format(slug="sdxl-img2img", price=1) + "parameters = {}", "endpoint 'sdxl-img2img' is there twice"),
     (ENDPOINT.format(slug="My Model", price=1) + "parameters = {}", "endpoint.0.slug: String should match"),
     (ENDPOINT.format(slug="m", price=1) + "parameters = {}", "nothing is bound to 'm'"),
+    (
+        ENDPOINT.format(slug="m", price=1) + "price_for = { pixel = 1 }\nparameters = {}",
+        "endpoint.0.price_for.pixel: unknown key",
+    ),
     (
         ENDPOINT.format(slug="m", price=1) + "parameters.samples.minium = 1",
         "endpoint 'm': parameter samples: minium: unknown key",

@@ -86,7 +86,13 @@ def test_image_to_image_returns_an_image_and_the_others_json(catalogue: Catalogu
 
 
 def test_every_image_costs_something_by_default(catalogue: Catalogue) -> None:
-    assert all(0 < endpoint.price_microcredits < 1_000_000 for endpoint in catalogue.endpoints.values())
+    assert all(0 < endpoint.price.microcredits < 1_000_000 for endpoint in catalogue.endpoints.values())
+
+
+@pytest.mark.parametrize("slug", DEFAULTS)
+def test_a_price_is_that_of_the_image_of_a_request_that_says_nothing(catalogue: Catalogue, slug: str) -> None:
+    price, steps = catalogue.endpoint(slug).price, catalogue.endpoint(slug).parameters["num_inference_steps"].default
+    assert (price.steps, price.pixels) == (steps, 1024 * 1024)
 
 
 @pytest.mark.parametrize("slug", DEFAULTS)

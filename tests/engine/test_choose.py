@@ -3,7 +3,8 @@
 import dataclasses
 import itertools
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 import pytest
 from hypothesis import given, settings
@@ -89,9 +90,12 @@ class Engine:
     """Runs what a chooser chooses; `spent` is each account's time. `refill` replaces an image that is done."""
 
     def __init__(
-        self, queue: list[Painting], refill: Callable[[Painting], Painting | None] = lambda done: None
+        self,
+        queue: list[Painting],
+        refill: Callable[[Painting], Painting | None] = lambda done: None,
+        shares: Mapping[int, int] = MappingProxyType({}),
     ) -> None:
-        self.chooser, self.queue, self.refill = Chooser(patience=PATIENCE), queue, refill
+        self.chooser, self.queue, self.refill, self.shares = Chooser(patience=PATIENCE), queue, refill, shares
         self.now, self.spent, self.keys = 0.0, defaultdict[int, float](float), list[str]()
 
     def unit(self) -> list[Painting]:
@@ -104,7 +108,7 @@ class Engine:
         self.now += seconds
         for one in did:
             self.spent[one.account] += seconds / len(did)
-            self.chooser.served(one.account, seconds / len(did))
+            self.chooser.served(one.account, seconds / len(did), self.shares.get(one.account, 1))
             if one.advance():
                 self._replace(one)
         return did
@@ -252,6 +256,14 @@ class TestShares:
     def test_accounts_with_piles_of_work_have_the_same_time_to_within_an_image(self, ours: int, theirs: int) -> None:
         queue = [*endless("a", 1, [ours, 20], 40), *endless("b", 2, [theirs, 20], 40)]
         assert the_most_apart(queue) <= SPARED * longest_of(queue) + OVERSHOOT
+
+    @pytest.mark.parametrize("share", [2, 3, 5])
+    def test_accounts_with_piles_of_work_have_time_by_their_shares(self, share: int) -> None:
+        queue = [*endless("a", 1, [5, 20], 40), *endless("b", 2, [5, 20], 40)]
+        engine = Engine(queue, lambda done: Painting(done.account, done.steps, key=done.key), {1: share})
+        for _ in range(1000):
+            engine.unit()
+        assert engine.spent[1] / engine.spent[2] == pytest.approx(share, rel=0.1)
 
     def test_who_comes_back_from_idle_has_saved_nothing_up(self) -> None:
         engine = Engine(list(endless("a", 1, [5], 40)), lambda done: Painting(done.account, done.steps, key=done.key))

@@ -151,7 +151,7 @@ async def test_a_scheduler_that_there_is_not_is_refused_by_name(engine: Engine, 
 async def test_who_asks_and_whether_previews_are_wanted_changes_no_picture(engine: Engine, request_: Paint) -> None:
     events = await paint(engine, request_)
     assert not any(isinstance(event, Preview) for event in events)
-    watched = await paint(engine, replace(request_, account=7, previews=True))
+    watched = await paint(engine, replace(request_, account=7, share=3, previews=True))
     assert pictures(watched) == pictures(events)
 
 

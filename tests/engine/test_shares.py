@@ -32,6 +32,16 @@ def test_of_two_with_piles_the_one_that_has_had_less_is_within_its_share() -> No
     assert shares.beyond({1: PILE, 2: PILE}, LONGEST) == {2}
 
 
+def test_an_account_with_a_larger_share_may_have_so_many_times_more() -> None:
+    shares = Shares()
+    shares.beyond({1: PILE, 2: PILE}, LONGEST)
+    shares.served(1, 3 * LONGEST, share=3)
+    shares.served(2, LONGEST)
+    assert not shares.beyond({1: PILE, 2: PILE}, LONGEST)
+    shares.served(1, 3 * LONGEST, share=3)
+    assert shares.beyond({1: PILE, 2: PILE}, LONGEST) == {1}
+
+
 def test_an_account_alone_is_never_beyond_its_share() -> None:
     shares = Shares()
     for _ in range(100):

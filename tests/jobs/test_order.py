@@ -39,14 +39,24 @@ def test_a_request_means_what_it_says(catalogue: Catalogue) -> None:
 
 def test_an_order_says_whose_it_is(catalogue: Catalogue) -> None:
     valid = read_request(catalogue.endpoint(TEXT), {"prompt": "a house"})
-    assert resolve(valid, "an id", catalogue, models_dir=MODELS, account_id=7).paint.account == 7
+    paint = resolve(valid, "an id", catalogue, models_dir=MODELS, account_id=7, share=3).paint
+    assert (paint.account, paint.share) == (7, 3)
     assert resolve(valid, "an id", catalogue, models_dir=MODELS).paint.account == 0
 
 
 def test_the_price_is_for_every_image(catalogue: Catalogue) -> None:
-    price = catalogue.endpoint(TEXT).price_microcredits
+    price = catalogue.endpoint(TEXT).price.microcredits
     assert price > 0
     assert ordered(catalogue, TEXT, {"samples": 3}).cost_micro == 3 * price
+
+
+def test_an_image_costs_by_its_size_and_the_steps_that_were_asked_for(catalogue: Catalogue) -> None:
+    price = catalogue.endpoint(TEXT).price
+    body = {"img_width": 520, "img_height": 1000, "num_inference_steps": 37}
+    for refinement in ({"high_noise_fraction": 0, "strength": 1}, {"refiner": False}):
+        assert ordered(catalogue, TEXT, body | refinement).cost_micro == price.of(37, 520 * 1000)
+    start = catalogue.endpoint(IMAGE).price.of(30, START.width * START.height)
+    assert painted_from(catalogue, strength=0.1).cost_micro == painted_from(catalogue).cost_micro == start
 
 
 def test_sample_i_uses_seed_plus_i(catalogue: Catalogue) -> None:

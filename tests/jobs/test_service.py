@@ -2,18 +2,17 @@ import asyncio
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, Row, func, select, text, update
+from sqlalchemy import select, text, update
 
-from gesso.accounts import ledger
+from gesso.accounts.accounts import Accounts, Allowance
 from gesso.accounts.credit import UNLIMITED_MICRO
-from gesso.accounts.keys import Caller, Keys
+from gesso.accounts.keys import Keys
 from gesso.engine.fake import FakeEngine
 from gesso.engine.messages import Event, Finished, Paint, Painted, Timings
 from gesso.errors import (
@@ -29,32 +28,12 @@ from gesso.imaging.png import decode_png, read_infotext
 from gesso.jobs.delivery import Delivery
 from gesso.jobs.infotext import infotext
 from gesso.jobs.queue import Queue
-from gesso.jobs.service import Note, Service
-from gesso.storage.database import Database, open_database
-from gesso.storage.objects import PictureFolder
+from gesso.jobs.service import Service
+from gesso.storage.database import open_database
 from gesso.storage.presence import Presence
-from gesso.storage.tables import jobs, ledger_entries, pictures
+from gesso.storage.tables import jobs, pictures
+from tests.jobs.house import CREDIT, House, SlowEngine, soon, until
 from tests.jobs.orders import an_order
-
-CREDIT = 1_000_000
-
-
-class SlowEngine(FakeEngine):
-    """A fake engine that says how many requests it works on."""
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__(seconds)
-        self.running: set[str] = set()
-        self.begun = 0
-
-    async def paint(self, request: Paint) -> AsyncIterator[Event]:
-        self.running.add(request.id)
-        self.begun += 1
-        try:
-            async for event in super().paint(request):
-                yield event
-        finally:
-            self.running.remove(request.id)
 
 
 class FailingEngine(FakeEngine):
@@ -73,69 +52,14 @@ class FailingEngine(FakeEngine):
             raise self._error
 
 
-@dataclass
-class House:
-    """A server's parts around one service, and what can be seen of it from outside."""
-
-    folder: Path
-    database: Database
-    pictures: PictureFolder
-    caller: Caller
-    presence: Presence
-
-    def service(self, engine: FakeEngine, queue: Queue | None = None, note: Note = lambda _, __: None) -> Service:
-        queue = queue or Queue(per_account=64, total=1024)
-        return Service(self.database, self.pictures, engine, queue, self.presence, note)
-
-    async def balance(self) -> int:
-        def balance(connection: Connection) -> int:
-            assert ledger.discrepancies(connection) == []
-            return ledger.balance(connection, self.caller.account_id)
-
-        return await self.database.read(balance)
-
-    async def job(self, job_id: str) -> Row[tuple[object, ...]]:
-        query = select(jobs).where(jobs.c.id == job_id)
-        return await self.database.read(lambda connection: connection.execute(query).one())
-
-    async def count(self, job_id: str, kind: str) -> int:
-        entries = select(func.count()).where(ledger_entries.c.job_id == job_id, ledger_entries.c.kind == kind)
-        return await self.database.read(lambda connection: connection.execute(entries).scalar_one())
-
-    def files(self) -> list[Path]:
-        return [path for path in (self.folder / "pictures").rglob("*") if path.is_file()]
-
-    async def nothing_is_left_of(self, job_id: str, status: str) -> None:
-        """Neither a reservation, a charge nor a picture."""
-        assert (await self.job(job_id)).status == status
-        assert await self.balance() == 10 * CREDIT
-        assert await self.count(job_id, "capture") == 0
-        assert self.files() == []
-        assert await self.database.read(lambda connection: connection.scalars(select(pictures.c.token)).all()) == []
-
-
-@pytest.fixture
-async def house(database: Database, tmp_path: Path) -> House:
-    keys = Keys(database)
-    await keys.create_account("acme", 10 * CREDIT)
-    caller = await keys.authenticate(await keys.create_key("acme"))
-    return House(tmp_path, database, PictureFolder(tmp_path / "pictures"), caller, Presence(tmp_path / "servers"))
-
-
-def soon(seconds: float = 60) -> float:
-    return asyncio.get_running_loop().time() + seconds
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.001)
-
-
 async def test_a_request_is_painted_stored_and_charged(house: House) -> None:
     order = an_order("job", samples=2, cost_micro=3 * CREDIT)
     delivery = await house.service(FakeEngine()).paint(house.caller, order, soon())
-    assert (delivery.request_id, delivery.cost_micro, delivery.remaining_micro) == ("job", 3 * CREDIT, 7 * CREDIT)
+    assert (delivery.request_id, delivery.cost_micro, delivery.course.remaining_micro) == (
+        "job",
+        3 * CREDIT,
+        7 * CREDIT,
+    )
     assert [picture.seed for picture in delivery.pictures] == [7, 8]
     for picture in delivery.pictures:
         assert await house.pictures.read(picture.token) == picture.png
@@ -156,9 +80,9 @@ async def test_a_delivery_tells_where_its_time_went_and_is_noted_once(house: Hou
     )
     assert noted == [("first", first), ("second", second)]
     for delivery in (first, second):
-        assert (delivery.phases.denoise, delivery.company) == (0.4, 1)
-        assert delivery.phases.write > 0
-    assert second.phases.queue - first.phases.queue > 0.2, "the second waited for the first"
+        assert (delivery.course.phases.denoise, delivery.course.company) == (0.4, 1)
+        assert delivery.course.phases.write > 0
+    assert second.course.phases.queue - first.course.phases.queue > 0.2, "the second waited for the first"
 
 
 async def test_the_engines_own_waiting_is_part_of_the_queue(house: House) -> None:
@@ -171,9 +95,9 @@ async def test_the_engines_own_waiting_is_part_of_the_queue(house: House) -> Non
                     yield event
 
     delivery = await house.service(BusyEngine()).paint(house.caller, an_order("job"), soon())
-    phases = delivery.phases
+    phases = delivery.course.phases
     assert 7 <= phases.queue < 8
-    assert (phases.encode, phases.denoise, phases.decode, delivery.company) == (1, 2, 3, 2.5)
+    assert (phases.encode, phases.denoise, phases.decode, delivery.course.company) == (1, 2, 3, 2.5)
 
 
 async def test_what_is_not_delivered_is_not_noted(house: House) -> None:
@@ -203,10 +127,10 @@ async def test_the_job_and_its_reservation_are_there_before_the_work(house: Hous
 
 async def test_an_account_without_limit_pays_nothing_and_is_written_down(house: House) -> None:
     keys = Keys(house.database)
-    await keys.create_account("owner", unlimited=True)
-    owner = await keys.authenticate(await keys.create_key("owner"))
+    await Accounts(house.database).create("owner", unlimited=True)
+    owner = await keys.authenticate(await keys.create("owner"))
     delivery = await house.service(FakeEngine()).paint(owner, an_order("job"), soon())
-    assert (delivery.cost_micro, delivery.remaining_micro) == (CREDIT, UNLIMITED_MICRO)
+    assert (delivery.cost_micro, delivery.course.remaining_micro) == (CREDIT, UNLIMITED_MICRO)
     assert await house.count("job", "capture") == 1
 
 
@@ -323,6 +247,25 @@ async def test_too_many_requests_are_refused_without_a_trace(house: House) -> No
     await asyncio.wait(tasks)
 
 
+async def test_an_account_is_held_to_its_allowance(house: House) -> None:
+    caller = replace(house.caller, allowance=Allowance(running=1, waiting=2))
+    engine = SlowEngine(60)
+    service = house.service(engine)
+    tasks = [asyncio.create_task(service.paint(caller, an_order(f"job {n}"), soon())) for n in range(2)]
+    await until(lambda: engine.running)
+    await asyncio.sleep(0.05)
+    assert engine.begun == 1
+    with pytest.raises(QueueFull, match="no more than 2"):
+        await service.paint(caller, an_order("one too many"), soon())
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+
+
+async def test_a_balance_is_read_and_nothing_else(house: House) -> None:
+    assert await house.service(FakeEngine()).balance(house.caller) == 10 * CREDIT
+
+
 async def test_an_id_is_used_once(house: House) -> None:
     engine = SlowEngine(0.05)
     service = house.service(engine)
@@ -410,7 +353,7 @@ async def test_a_release_that_the_database_missed_is_made_up_for(house: House) -
     await house.database.write(lambda connection: connection.execute(text("ALTER TABLE mislaid RENAME TO jobs")))
     assert await house.balance() == 9 * CREDIT
     await service.start()
-    await house.nothing_is_left_of("job", "failed")
+    await house.nothing_is_left_of("job", "cancelled")
     await service.stop()
 
 
@@ -452,7 +395,7 @@ asyncio.run(serve(sys.argv[1], Path(sys.argv[2]), sys.argv[3]))
 async def test_after_a_kill_nothing_is_reserved_nothing_lost_and_nothing_charged_twice(
     house: House, database_url: str
 ) -> None:
-    key = await Keys(house.database).create_key("acme")
+    key = await Keys(house.database).create("acme")
     command = [sys.executable, "-c", SERVER, database_url, str(house.folder), key]
     delivered = await asyncio.to_thread(_deliver_and_kill, command, 8)
     service = house.service(FakeEngine())

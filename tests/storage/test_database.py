@@ -5,19 +5,22 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, Engine, create_engine, insert, inspect, select, text, update
+from sqlalchemy import Connection, Engine, create_engine, func, insert, inspect, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from gesso.errors import ServiceUnavailable, SettingsError
 from gesso.storage.database import Database, open_database
-from gesso.storage.tables import accounts, api_keys, metadata
+from gesso.storage.migrations import upgrade
+from gesso.storage.tables import accounts, api_keys, jobs, ledger_entries, metadata, pictures
+from tests.postgresql import Postgresql
+from tests.storage.conftest import SQLITE
 
 MOMENT = datetime(2026, 11, 1, 12, 30, tzinfo=timezone(timedelta(hours=-8)))
 
@@ -40,7 +43,8 @@ from gesso.storage.database import open_database
 
 async def write():
     database = await open_database(sys.argv[1])
-    query = "INSERT INTO accounts (name, unlimited, balance_micro, created) VALUES ('kept', 0, 0, '2026-11-01 20:30')"
+    columns = "name, role, unlimited, balance_micro, free_micro, share, created"
+    query = f"INSERT INTO accounts ({{columns}}) VALUES ('kept', 'member', false, 0, 0, 1, '2026-11-01 20:30')"
     await database.write(lambda connection: connection.execute(text(query)))
     {end}
 
@@ -62,7 +66,8 @@ async def names(database: Database) -> list[str]:
 
 
 def named(name: str) -> dict[str, object]:
-    return {"name": name, "unlimited": False, "balance_micro": 0, "created": MOMENT}
+    credit = {"unlimited": False, "balance_micro": 0, "free_micro": 0}
+    return {"name": name, "role": "member", "share": 1, "created": MOMENT} | credit
 
 
 def adding(name: str) -> Callable[[Connection], None]:
@@ -94,11 +99,27 @@ class Flushes:
             self.sizes.append(size)
 
 
+def _new_on(request: pytest.FixtureRequest) -> str:
+    server: Postgresql = request.getfixturevalue("postgresql_server")
+    server.drop("new")
+    return server.create("new")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Of a database without any table."""
+    return f"sqlite:///{tmp_path / 'new.db'}" if request.param == "sqlite" else _new_on(request)
+
+
 @pytest.fixture
-def fresh(tmp_path: Path) -> Engine:
-    engine = create_engine(f"sqlite:///{tmp_path / 'fresh.db'}")
+def fresh(database_url: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """The tables as they are declared, in the same kind of database."""
+    is_file = database_url.startswith("sqlite")
+    url = f"sqlite:///{tmp_path / 'fresh.db'}" if is_file else _new_on(request).replace("ql:", "ql+psycopg:")
+    engine = create_engine(url)
     metadata.create_all(engine)
-    return engine
+    yield engine
+    engine.dispose()
 
 
 async def test_the_revisions_lead_to_the_tables_as_they_are_declared(database: Database, fresh: Engine) -> None:
@@ -109,7 +130,42 @@ async def test_the_revisions_lead_to_the_tables_as_they_are_declared(database: D
     migrated = await database.read(checks)
     with fresh.connect() as declared:
         assert migrated == checks(declared)
-    fresh.dispose()
+
+
+def fill_first_revision(connection: Connection) -> None:
+    """The tables as they first were, with a row in each."""
+    upgrade(connection, "0001")
+    account = "accounts (id, name, unlimited, balance_micro, created)"
+    columns = "id, account_id, key_id, slug, request, cost_micro, status, attempt, owner, lease_until, created, updated"
+    job = f"jobs ({columns})"
+    for row in (
+        f"{account} VALUES (1, 'owner', true, -5, '2026-11-01')",
+        f"{account} VALUES (2, 'acme', false, 7, '2026-11-01')",
+        "api_keys (id, account_id, digest, prefix, created) VALUES (1, 2, 'd', 'SG_', '2026-11-01')",
+        f"{job} VALUES ('j', 2, 1, 's', '{{}}', 3, 'done', 1, 'o', '2026-11-01', '2026-11-01', '2026-11-01')",
+        "pictures (token, job_id, image, seed, width, height) VALUES ('t', 'j', 0, 7, 8, 8)",
+        "ledger_entries (id, account_id, kind, amount_micro, created) VALUES (1, 2, 'grant', 7, '2026-11-01')",
+    ):
+        connection.execute(text(f"INSERT INTO {row}"))
+
+
+async def test_what_was_there_stays_when_tables_are_brought_up_to_date(new_url: str) -> None:
+    engine = create_engine(new_url.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.begin() as connection:
+        fill_first_revision(connection)
+    engine.dispose()
+    database = await open_database(new_url)
+    columns = accounts.c.name, accounts.c.role, accounts.c.balance_micro, accounts.c.free_micro, accounts.c.share
+    query = select(*columns).order_by(accounts.c.id)
+    rows = await database.read(lambda connection: [tuple(row) for row in connection.execute(query)])
+    assert rows == [("owner", "owner", -5, 0, 1), ("acme", "member", 7, 0, 1)]
+    for table in (api_keys, jobs, pictures, ledger_entries):
+        count = select(func.count()).select_from(table)
+        assert await database.read(lambda connection: connection.scalar(count)) == 1  # noqa: B023
+    orphan = insert(api_keys).values(account_id=77, digest="0", prefix="SG_", rotated=False, created=MOMENT)
+    with pytest.raises(IntegrityError):
+        await database.write(lambda connection: connection.execute(orphan))
+    await database.close()
 
 
 async def test_a_start_on_tables_that_are_up_to_date_needs_no_migration(database: Database, database_url: str) -> None:
@@ -123,8 +179,8 @@ async def test_a_database_is_made_once_and_found_again(database: Database, datab
     await again.close()
 
 
-async def test_servers_that_start_at_once_make_one_database(database_url: str) -> None:
-    databases = await asyncio.gather(*(open_database(database_url) for _ in range(8)))
+async def test_servers_that_start_at_once_make_one_database(new_url: str) -> None:
+    databases = await asyncio.gather(*(open_database(new_url) for _ in range(8)))
     for database in databases:
         assert await names(database) == []
         await database.close()
@@ -177,6 +233,7 @@ async def test_transactions_of_several_processes_do_not_lose_what_the_others_wro
     await other.close()
 
 
+@SQLITE
 async def test_commits_reach_the_disk_a_moment_later_and_foreign_keys_hold(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,16 +245,16 @@ async def test_commits_reach_the_disk_a_moment_later_and_foreign_keys_hold(
 
     pragmas = [text(f"PRAGMA {name}") for name in ("journal_mode", "synchronous", "foreign_keys")]
     assert await database.read(lambda connection: list(map(connection.scalar, pragmas))) == ["wal", 1, 1]
-    orphan = insert(api_keys).values(account_id=7, digest="0", prefix="SG_", created=MOMENT)
+    orphan = insert(api_keys).values(account_id=7, digest="0", prefix="SG_", rotated=False, created=MOMENT)
     with pytest.raises(IntegrityError):
         await database.write(lambda connection: connection.execute(orphan))
 
 
+@SQLITE
 async def test_a_database_that_is_closed_is_on_the_disk_after_what_must_be_there_first(
-    empty_database: Path, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gesso.storage.flusher.MOMENT", 3600)
-    shutil.copyfile(empty_database, tmp_path / "gesso.db")
     journal, flushed = tmp_path / "gesso.db-wal", Flushes(tmp_path / "gesso.db-wal", monkeypatch)
     database = await open_database(database_url, lambda: flushed.sizes.append(-1))
     await database.write(adding("kept"))
@@ -245,7 +302,17 @@ async def test_a_database_of_a_newer_version_is_refused(database: Database, data
 
 
 @pytest.mark.parametrize(
-    "url", ["nonsense", "mystery://host/name", "sqlite://", "sqlite:////dev/null/x.db", "sqlite:///:memory:"]
+    "url",
+    [
+        "nonsense",
+        "mystery://host/name",
+        "mysql://host/name",
+        "sqlite://",
+        "sqlite:////dev/null/x.db",
+        "sqlite:///:memory:",
+        "postgresql://host:port/name",
+        "postgresql://127.0.0.1:1/name?nonsense=1",
+    ],
 )
 async def test_a_url_that_cannot_be_right_is_a_setting_that_cannot_be_right(url: str) -> None:
     with pytest.raises(SettingsError, match="database"):

@@ -76,3 +76,13 @@ async def test_a_picture_that_finds_no_room_leaves_nothing_behind(tmp_path: Path
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
     await folder.put(token, b"." * 5000)
     assert await folder.read(token) == b"." * 5000
+
+
+async def test_what_a_killed_server_left_half_written_goes_with_the_picture(tmp_path: Path) -> None:
+    folder, token = PictureFolder(tmp_path), new_token()
+    await folder.put(token, b"one picture")
+    (whole,) = (path for path in tmp_path.rglob("*") if path.is_file())
+    whole.rename(whole.with_suffix(".abcd.part"))
+    await folder.put(token, b"one picture")
+    await folder.delete(token)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

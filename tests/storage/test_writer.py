@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, event, insert, text
+from sqlalchemy import Connection, Engine, create_engine, event, insert, text
 from sqlalchemy.exc import IntegrityError
 
 from gesso.errors import ServiceUnavailable
-from gesso.storage import database as databases
+from gesso.storage import sqlite
 from gesso.storage.database import Database, open_database
 from gesso.storage.tables import accounts, api_keys
 from gesso.storage.writer import AT_ONCE
+from tests.storage.conftest import SQLITE
 
 Work = Callable[[Connection], Any]
 
@@ -29,16 +30,17 @@ class Abrupt(BaseException):
     """What nobody catches by chance."""
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "gesso.db"
+def an_account(name: str) -> dict[str, object]:
+    """A row."""
+    credit = {"unlimited": False, "balance_micro": 0, "free_micro": 0}
+    return {"name": name, "role": "member", "share": 1, "created": MOMENT} | credit
 
 
 def adding(name: str) -> Callable[[Connection], str]:
     """Writes an account, and returns its name."""
 
     def add(connection: Connection) -> str:
-        connection.execute(insert(accounts).values(name=name, unlimited=False, balance_micro=0, created=MOMENT))
+        connection.execute(insert(accounts).values(an_account(name)))
         return name
 
     return add
@@ -54,10 +56,13 @@ def failing(name: str, error: BaseException) -> Work:
     return fail
 
 
-def seen(path: Path) -> list[str]:
+def seen(url: str) -> list[str]:
     """Names of accounts, as any other program sees them."""
-    with closing(sqlite3.connect(path)) as connection:
-        return [name for (name,) in connection.execute("SELECT name FROM accounts ORDER BY id")]
+    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.connect() as connection:
+        names = list(connection.scalars(text("SELECT name FROM accounts ORDER BY id")))
+    engine.dispose()
+    return names
 
 
 @contextmanager
@@ -107,52 +112,56 @@ async def together(database: Database, *works: Work) -> list[Any]:
     return await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def test_transactions_that_wait_are_committed_together_and_in_their_order(database: Database, path: Path) -> None:
+async def test_transactions_that_wait_are_committed_together_and_in_their_order(
+    database: Database, database_url: str
+) -> None:
     names = [f"account {number}" for number in range(20)]
     with counted("commit") as commits:
         assert await together(database, *map(adding, names)) == names
         assert len(commits) <= 2
-    assert seen(path) == names
+    assert seen(database_url) == names
 
 
-async def test_however_many_wait_all_are_written_in_their_order(database: Database, path: Path) -> None:
+async def test_however_many_wait_all_are_written_in_their_order(database: Database, database_url: str) -> None:
     names = [f"account {number}" for number in range(3 * AT_ONCE)]
     with counted("commit") as commits:
         assert await together(database, *map(adding, names)) == names
         assert 3 <= len(commits) <= 5
-    assert seen(path) == names
+    assert seen(database_url) == names
 
 
-async def test_each_sees_what_the_one_before_it_wrote(database: Database, path: Path) -> None:
+async def test_each_sees_what_the_one_before_it_wrote(database: Database, database_url: str) -> None:
     count = text("SELECT count(*) FROM accounts")
     assert await together(
         database, *(lambda connection: adding(str(connection.scalar(count)))(connection) for _ in range(10))
     ) == [str(number) for number in range(10)]
-    assert seen(path) == [str(number) for number in range(10)]
+    assert seen(database_url) == [str(number) for number in range(10)]
 
 
 @pytest.mark.parametrize("error", [RuntimeError("halfway"), Abrupt("at once"), ServiceUnavailable("not now")])
 async def test_one_that_raises_is_undone_alone_and_hears_it(
-    database: Database, path: Path, error: BaseException
+    database: Database, database_url: str, error: BaseException
 ) -> None:
     with counted("commit") as commits:
         outcomes = await together(database, adding("before"), failing("gone", error), adding("after"))
         assert len(commits) == 1
     assert outcomes == ["before", error, "after"]
-    assert seen(path) == ["before", "after"]
+    assert seen(database_url) == ["before", "after"]
 
 
-async def test_one_that_the_database_refuses_is_undone_alone(database: Database, path: Path) -> None:
+async def test_one_that_the_database_refuses_is_undone_alone(database: Database, database_url: str) -> None:
     def add_twice(connection: Connection) -> None:
         adding("gone")(connection)
         adding("before")(connection)
 
     before, refused, after = await together(database, adding("before"), add_twice, adding("after"))
     assert (before, type(refused), after) == ("before", IntegrityError, "after")
-    assert seen(path) == ["before", "after"]
+    assert seen(database_url) == ["before", "after"]
 
 
-async def test_nobody_is_told_before_the_commit_and_then_everybody_can_see_it(database: Database, path: Path) -> None:
+async def test_nobody_is_told_before_the_commit_and_then_everybody_can_see_it(
+    database: Database, database_url: str
+) -> None:
     all_wait, inside, go = threading.Event(), threading.Event(), threading.Event()
 
     def stay(_: Connection) -> None:
@@ -164,15 +173,16 @@ async def test_nobody_is_told_before_the_commit_and_then_everybody_can_see_it(da
     assert await asyncio.to_thread(inside.wait, 20)
     await asyncio.sleep(0.05)
     assert not first.done()
-    assert seen(path) == []
+    assert seen(database_url) == []
     go.set()
     assert await first == "first"
-    assert seen(path) == ["first"]
+    assert seen(database_url) == ["first"]
     await asyncio.wait(tasks)
 
 
-async def test_a_commit_that_fails_is_told_to_all_who_are_in_it(database: Database, path: Path) -> None:
-    orphan = insert(api_keys).values(account_id=7, digest="0", prefix="SG_", created=MOMENT)
+@SQLITE
+async def test_a_commit_that_fails_is_told_to_all_who_are_in_it(database: Database, database_url: str) -> None:
+    orphan = insert(api_keys).values(account_id=7, digest="0", prefix="SG_", rotated=False, created=MOMENT)
 
     def add_orphan(connection: Connection) -> None:
         connection.execute(text("PRAGMA defer_foreign_keys = ON"))  # until the commit
@@ -183,20 +193,20 @@ async def test_a_commit_that_fails_is_told_to_all_who_are_in_it(database: Databa
     outcomes = await together(database, adding("gone"), failing("gone too", error), add_orphan, adding("not either"))
     assert [type(outcome) for outcome in outcomes] == [IntegrityError, RuntimeError, IntegrityError, IntegrityError]
     assert await database.write(adding("next")) == "next"
-    assert seen(path) == ["kept", "next"]
+    assert seen(database_url) == ["kept", "next"]
 
 
-async def test_who_goes_away_before_its_turn_is_not_written(database: Database, path: Path) -> None:
+async def test_who_goes_away_before_its_turn_is_not_written(database: Database, database_url: str) -> None:
     async with held(database):
         first, gone, last = await asked(database, list(map(adding, ("first", "gone", "last"))))
         gone.cancel()
         with pytest.raises(asyncio.CancelledError):
             await gone
     assert (await first, await last) == ("first", "last")
-    assert seen(path) == ["first", "last"]
+    assert seen(database_url) == ["first", "last"]
 
 
-async def test_who_goes_away_does_not_spare_the_others_a_failure(database: Database, path: Path) -> None:
+async def test_who_goes_away_does_not_spare_the_others_a_failure(database: Database, database_url: str) -> None:
     async with held(database):
         gone, failed = await asked(database, [adding("gone"), failing("failed", RuntimeError("halfway"))])
         gone.cancel()
@@ -205,15 +215,16 @@ async def test_who_goes_away_does_not_spare_the_others_a_failure(database: Datab
     with pytest.raises(RuntimeError, match="halfway"):
         await failed
     assert await database.write(adding("next")) == "next"
-    assert seen(path) == ["next"]
+    assert seen(database_url) == ["next"]
 
 
+@SQLITE
 async def test_a_file_that_another_program_holds_fails_all_who_wait_at_once_and_then_goes_on(
-    database: Database, database_url: str, path: Path, monkeypatch: pytest.MonkeyPatch
+    database: Database, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(databases, "LOCK_TIMEOUT_MS", 500)
+    monkeypatch.setattr(sqlite, "LOCK_TIMEOUT_MS", 500)
     impatient = await open_database(database_url)
-    with closing(sqlite3.connect(path, isolation_level=None)) as other, counted("begin") as attempts:
+    with closing(sqlite3.connect(tmp_path / "gesso.db", isolation_level=None)) as other, counted("begin") as attempts:
         other.execute("BEGIN IMMEDIATE")
         tasks = await asked(impatient, [adding(f"gone {number}") for number in range(20)])
         gone = tasks.pop()
@@ -225,7 +236,7 @@ async def test_a_file_that_another_program_holds_fails_all_who_wait_at_once_and_
         assert len(attempts) < 10
         other.execute("ROLLBACK")
     assert await impatient.write(adding("next")) == "next"
-    assert seen(path) == ["next"]
+    assert seen(database_url) == ["next"]
     await impatient.close()
 
 
@@ -239,17 +250,19 @@ def fill_by_many(connection: Connection) -> None:
     """Rows for which there is no room."""
     connection.execute(text(f"PRAGMA max_page_count = {connection.scalar(text('PRAGMA page_count'))}"))
     many = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)"
-    rows = "SELECT 'full ' || i, 0, 0, '2026-11-01 12:30:00' FROM n"
-    connection.execute(text(f"{many} INSERT INTO accounts (name, unlimited, balance_micro, created) {rows}"))
+    columns = "name, role, unlimited, balance_micro, free_micro, share, created"
+    rows = "SELECT 'full ' || i, 'member', 0, 0, 0, 1, '2026-11-01 12:30:00' FROM n"
+    connection.execute(text(f"{many} INSERT INTO accounts ({columns}) {rows}"))
 
 
 def make_room(connection: Connection) -> None:
     connection.execute(text("PRAGMA max_page_count = 1000000"))
 
 
+@SQLITE
 @pytest.mark.parametrize("too_much", [fill, fill_by_many])
 async def test_a_full_disk_loses_nothing_that_was_told_and_does_not_stop_the_writer(
-    database: Database, path: Path, too_much: Work
+    database: Database, database_url: str, too_much: Work
 ) -> None:
     await database.write(adding("kept"))
     outcomes = await together(database, adding("before"), too_much, adding("after"))
@@ -257,13 +270,13 @@ async def test_a_full_disk_loses_nothing_that_was_told_and_does_not_stop_the_wri
     assert "database or disk is full" in outcomes[1].sentence
     told = [outcome for outcome in outcomes if isinstance(outcome, str)]
     assert all(isinstance(outcome, str | ServiceUnavailable) for outcome in outcomes)
-    assert seen(path) == ["kept", *told]
+    assert seen(database_url) == ["kept", *told]
     await database.write(make_room)
     assert await database.write(adding("next")) == "next"
-    assert seen(path) == ["kept", *told, "next"]
+    assert seen(database_url) == ["kept", *told, "next"]
 
 
-async def test_closing_waits_for_what_was_asked_before(database: Database, path: Path) -> None:
+async def test_closing_waits_for_what_was_asked_before(database: Database, database_url: str) -> None:
     names = [f"account {number}" for number in range(2 * AT_ONCE)]
     async with held(database) as holding:
         tasks = await asked(database, list(map(adding, names)))
@@ -271,7 +284,7 @@ async def test_closing_waits_for_what_was_asked_before(database: Database, path:
         await asyncio.sleep(0.05)
         assert not closing.done()
     await closing
-    assert seen(path) == names
+    assert seen(database_url) == names
     assert holding.done()
     assert await asyncio.gather(*tasks) == names
 

@@ -7,8 +7,8 @@ from alembic.config import Config
 from sqlalchemy import Connection
 
 
-def upgrade(connection: Connection) -> None:
-    """Bring the tables to the newest revision, within the transaction of `connection`.
+def upgrade(connection: Connection, revision: str = "head") -> None:
+    """Bring the tables to the newest revision, or that one, within the transaction of `connection`.
 
     Raises alembic's CommandError for a database at a revision that is not known here.
     """
@@ -16,4 +16,4 @@ def upgrade(connection: Connection) -> None:
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)
