@@ -142,9 +142,9 @@ class Service:
         if retry is None:
             return await self._heard(self._begin(caller, order.id, None, self._run(caller, order, deadline, None)))
         while True:
-            before = await self.delivered_before(caller, retry, deadline)
-            if before is not None:
-                return before
+            earlier = await self.delivered_before(caller, retry, deadline)
+            if earlier is not None:
+                return earlier
             if (caller.account_id, retry.name) in self._named:
                 continue
             with suppress(AskedAlready):  # of another server, a moment ago
@@ -177,7 +177,7 @@ class Service:
             return await audience.listen()
         except Cancelled:
             if self._workshop.is_closing:
-                raise ServiceUnavailable("The server is stopping; this request is not charged.", 10) from None
+                raise ServiceUnavailable("The server is stopping; send the request again.", 10) from None
             raise
 
     def _begin(self, caller: Caller, job_id: str, retry: Retry | None, work: Coroutine[Any, Any, Delivery]) -> Audience:
@@ -185,12 +185,13 @@ class Service:
         job = asyncio.create_task(work)
         audience = self._jobs[job_id] = Audience(job)
         name = (caller.account_id, retry.name) if retry else None
-        if name and retry:
-            self._named[name] = Named(job_id, retry.digest)
+        named = Named(job_id, retry.digest) if retry else None
+        if name and named:
+            self._named[name] = named
 
         def end(job: asyncio.Task[Delivery]) -> None:
             del self._jobs[job_id]
-            if name and self._named[name].job_id == job_id:
+            if name and self._named.get(name) == named:  # it may stand for a later job already
                 del self._named[name]
             if not job.cancelled():
                 job.exception()  # nobody may have listened

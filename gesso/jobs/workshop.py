@@ -132,7 +132,7 @@ class Workshop:
                 await asyncio.sleep(PAUSE)
                 continue
             if told is None:
-                raise ServiceUnavailable("The server was away for too long while it worked on this; it is not charged.")
+                raise ServiceUnavailable("The server was away for too long while it worked on this; send it again.")
             return told
 
     async def release(self, job_id: str, error: BaseException, *, resumes: bool) -> None:

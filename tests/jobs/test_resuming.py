@@ -119,7 +119,7 @@ async def test_a_server_whose_job_another_took_over_neither_ends_nor_spoils_it(h
     second = next_server(house, slow)
     await second.start()
     await until(lambda: slow.running)
-    with pytest.raises(ServiceUnavailable, match="not charged"):
+    with pytest.raises(ServiceUnavailable, match="away for too long"):
         await painting
     assert (await house.job("job")).status == "running"
     delivery = await second.paint(house.caller, an_order("another"), soon(), RETRY)

@@ -333,7 +333,7 @@ async def test_a_server_that_was_silent_for_too_long_loses_its_jobs_and_charges_
     await house.database.write(lambda connection: connection.execute(silent))
     other = replace(house, presence=Presence(house.folder / "servers")).service(FakeEngine())
     await other.start()
-    with pytest.raises(ServiceUnavailable, match="not charged"):
+    with pytest.raises(ServiceUnavailable, match="away for too long"):
         await task
     await other.stop()
     assert (await house.job("job")).status == "failed"
