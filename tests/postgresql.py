@@ -91,8 +91,9 @@ def postgresql(*options: str) -> Iterator[Postgresql]:
     programs = _programs()
     if programs is None:
         pytest.skip("PostgreSQL is not installed here (Debian's package is called postgresql)")
-    with tempfile.TemporaryDirectory(prefix="pg") as made, contextlib.ExitStack() as stack:
-        folder = Path(made)  # a short one: the path of a socket has at most 107 characters
+    # A short path, as a socket's has at most 107 characters, and one that everybody may walk.
+    with tempfile.TemporaryDirectory(prefix="pg", dir="/tmp") as made, contextlib.ExitStack() as stack:
+        folder = Path(made)
         if os.getuid() == 0:
             shutil.chown(folder, NOBODY)
         server = Postgresql(programs, folder, _free_port(), options)
