@@ -110,15 +110,14 @@ class Service:
     async def stop(self) -> None:
         """Cancel what still runs, and release it or leave it to the next server; returns when that is written."""
         self._workshop.is_closing = True
+        if self._keeper:  # first, so that it does not take what this server leaves for left behind
+            self._keeper.cancel()
+            await asyncio.wait([self._keeper])
         audiences = [*self._jobs.values()]
         for audience in audiences:
             audience.stop()
-        tasks: list[asyncio.Task[Any]] = [audience.job for audience in audiences]
-        if self._keeper:
-            self._keeper.cancel()
-            tasks.append(self._keeper)
-        if tasks:
-            await asyncio.wait(tasks)
+        if audiences:
+            await asyncio.wait([audience.job for audience in audiences])
         self._presence.leave()
 
     async def balance(self, caller: Caller) -> int:
@@ -250,7 +249,7 @@ class Service:
         while True:
             try:
                 await self._books.renew()
-                await self._recover()
+                await completed(self._recover())
                 if _now() > swept + SWEEP:
                     await self._sweep()
                     swept = _now()
