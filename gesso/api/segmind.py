@@ -21,7 +21,6 @@ from gesso.catalogue.catalogue import Catalogue
 from gesso.catalogue.validation import ValidRequest, read_request
 from gesso.engine.messages import Pixels
 from gesso.errors import Cancelled
-from gesso.jobs.delivery import Delivery
 from gesso.jobs.order import Order, resolve
 from gesso.jobs.retries import Retry
 
@@ -55,30 +54,21 @@ async def _painted(
     retry: Retry | None,
     parts: Parts,
 ) -> Response:
-    before = await parts.service.delivered_before(caller_of(request), retry, deadline.time) if retry else None
-    delivery = before or await _delivery(request, valid, catalogue, deadline, retry, parts)
+    service, caller = parts.service, caller_of(request)
+    delivery = await service.delivered_before(caller, retry, deadline.time) if retry else None
+    if delivery is None:
+        order = await _order(request, valid, catalogue, deadline, parts)
+        delivery = await service.paint(caller, order, deadline.time, retry)
     as_base64 = valid.switch("base64")
     form = reply_form(
         request.headers,
         as_base64=as_base64,
-        key=caller_of(request).scope.replies,
+        key=caller.scope.replies,
         server=parts.settings.replies,
         documented=valid.endpoint.returns,
     )
     links = links_of(request, parts.settings)
     return await Reply(delivery, valid.ignored, links).render(form, as_base64=as_base64)
-
-
-async def _delivery(
-    request: Request,
-    valid: ValidRequest,
-    catalogue: Catalogue,
-    deadline: Deadline,
-    retry: Retry | None,
-    parts: Parts,
-) -> Delivery:
-    order = await _order(request, valid, catalogue, deadline, parts)
-    return await parts.service.paint(caller_of(request), order, deadline.time, retry)
 
 
 async def _quoted(

@@ -2,7 +2,7 @@
 
 A transaction that fails is undone by itself; the others of its commit stay. On SQLite a commit waits for no disk
 (`flusher`): what a power cut loses of the last moment is lost whole, a job with its reservation and its charge. On
-PostgreSQL it waits as that server's settings say, and a power cut loses nothing.
+PostgreSQL it waits as that server's settings say; of what was committed a power cut loses pictures alone.
 """
 
 import queue
